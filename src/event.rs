@@ -1,0 +1,63 @@
+//! What running stages say while they run.
+//!
+//! A stage process writes one [`Event`] as a JSON line to its standard output; the scheduler adds its own; every
+//! reporter (terminal, plain lines, `--json`) is only a listener. Times are seconds, rates are per second.
+
+use serde::{Deserialize, Serialize};
+
+/// One thing that happened. The `--json` output of `ftp run` is these, one object a line, in order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The plan is made; the run begins.
+    RunStarted { file: String, stages: usize, store: String },
+    /// A stage was found in the store and will not run.
+    StageHit { stage: String, key: String },
+    /// A stage process starts.
+    StageStarted { stage: String, key: String, reason: String },
+    /// Another run computes this stage now; this one waits for its result.
+    StageWaiting { stage: String, key: String, holder: String },
+    /// Training progress of the running stage. `step` counts optimizer steps from 1.
+    Progress {
+        stage: String,
+        epoch: f64,
+        epochs: f64,
+        step: u64,
+        steps: u64,
+        loss: f64,
+        learning_rate: f64,
+        tokens_per_second: f64,
+        eta_seconds: f64,
+    },
+    /// What the stage does now when it is not stepping ("tokenising", "training the tokenizer", "saving").
+    Activity { stage: String, doing: String },
+    /// An evaluation ended. `metrics` are (name, value) in the order to show.
+    Evaluated { stage: String, split: String, epoch: f64, loss: f64, metrics: Vec<(String, f64)> },
+    /// Something was dropped, truncated, guessed or ignored; shown again at the end of the run.
+    Notice { stage: String, notice: Notice },
+    /// The stage's result is committed.
+    StageFinished { stage: String, key: String, output: String, seconds: f64 },
+    /// The stage failed; `help` says how to mend it, `kept` what survives.
+    StageFailed { stage: String, code: String, message: String, help: Option<String>, kept: String },
+    /// A named pipeline's model was written as a Hugging Face directory.
+    Published { pipeline: String, directory: String },
+    /// An `expect` held or did not.
+    Expectation { pipeline: String, metric: String, value: f64, relation: String, bound: f64, holds: bool },
+    /// The run ended.
+    RunFinished { ran: usize, hits: usize, failed: usize, seconds: f64 },
+}
+
+/// Something that was not used as it stood: how many, of what, and why it matters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// Stable code, e.g. `ftp::data::truncated`.
+    pub code: String,
+    /// A sentence with the count in it, e.g. "312 of 6,917 texts of train are longer than 128 tokens and were cut".
+    pub message: String,
+}
+
+impl Notice {
+    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into() }
+    }
+}

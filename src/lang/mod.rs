@@ -1,0 +1,12 @@
+//! Names, types, checks: syntax tree -> typed program.
+//!
+//! From outside: [`check`] (text in, [`Program`](ir::Program) or all its errors out), the program's types in [`ir`],
+//! what methods declare about themselves in [`signature`], values in [`value`], and what the language asks about the
+//! outside world in [`world`]. Nothing here reads a file: data sets and models are described through
+//! [`World`](world::World), so an editor or a test can answer in its stead.
+
+pub mod ir;
+pub mod metric;
+pub mod signature;
+pub mod value;
+pub mod world;

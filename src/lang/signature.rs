@@ -1,0 +1,179 @@
+//! What a method says about itself: plain data, read by the checker, the documentation and the command line.
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use super::value::Value;
+
+/// What flows between stages, and what may follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Artifact {
+    /// Unlabelled documents.
+    Text,
+    /// Rows with a text (or a pair of texts) and a label or score, in splits.
+    Labelled,
+    /// Architecture, weights, tokenizer, and heads.
+    Model,
+    /// A model with a delta method attached that the next training stage will train.
+    Parametrised,
+}
+
+impl Artifact {
+    /// As messages name it, with its article.
+    pub fn phrase(self) -> &'static str {
+        match self {
+            Artifact::Text => "unlabelled text",
+            Artifact::Labelled => "a labelled set",
+            Artifact::Model => "a model",
+            Artifact::Parametrised => "a model with a delta attached",
+        }
+    }
+}
+
+/// How a parameter enters the key of a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// Changes what is computed. Hashed.
+    Semantic,
+    /// Changes rounding only. Hashed.
+    Numeric,
+    /// Changes neither: time limits, log intervals. Not hashed.
+    Operational,
+}
+
+/// What kind of thing a signature describes, which decides where its name may be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Declares data or a model from files: `text("..")`, `labelled("..")`, `pairs("..")`, `hf("..")`. Not run.
+    Source,
+    /// A stage of a chain: `pretrain`, `adapt(..)`, `peft(..)`, `finetune(..)`.
+    Stage,
+    /// A delta method, the first argument of `peft`: `bitfit`.
+    Delta,
+}
+
+/// The type of a parameter's value as written in the language.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ParameterType {
+    Bool,
+    Int { min: i64, max: i64 },
+    /// Bounds are inclusive unless `above` (then `min` itself is excluded).
+    Float { min: f64, max: f64, above: bool },
+    /// A fraction, written `0.1` or `10 %`; in [0, 1]. Resolves to [`Value::Float`].
+    Ratio,
+    String,
+    /// `3`, `3 epochs`, `0.5 epochs`; > 0. Resolves to [`Value::Epochs`].
+    Epochs,
+    /// `500`, `500 steps`; > 0. Resolves to [`Value::Steps`].
+    Steps,
+    /// A fraction of the steps (`10 %`, `0.1`, resolves to [`Value::Float`]) or a count (`100 steps`, [`Value::Steps`]).
+    StepsOrRatio,
+    /// `30 min`, `2 h`, `45 s`. Resolves to [`Value::Seconds`].
+    Duration,
+    /// One of these names. Resolves to [`Value::Name`].
+    Choice(&'static [&'static str]),
+    /// A list of strings.
+    Strings,
+    /// Another artifact of the program: becomes an input of the node, not a parameter of it.
+    Artifact(Artifact),
+    /// A delta method by name; the remaining named arguments are that method's.
+    Delta,
+}
+
+/// What a parameter has when the file does not say.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Default {
+    Required,
+    Value(Value),
+}
+
+/// One parameter of a method.
+#[derive(Debug, Clone)]
+pub struct Parameter {
+    pub name: &'static str,
+    pub ty: ParameterType,
+    pub default: Default,
+    pub class: Class,
+    /// May be given without its name, in the order of the positional parameters.
+    pub positional: bool,
+    /// One or two sentences: what it does, its unit, when to change it.
+    pub doc: &'static str,
+}
+
+impl Parameter {
+    pub fn new(name: &'static str, ty: ParameterType, default: Default, doc: &'static str) -> Self {
+        Self { name, ty, default, class: Class::Semantic, positional: false, doc }
+    }
+
+    /// A parameter with a default.
+    pub fn optional(name: &'static str, ty: ParameterType, default: Value, doc: &'static str) -> Self {
+        Self::new(name, ty, Default::Value(default), doc)
+    }
+
+    pub fn required(name: &'static str, ty: ParameterType, doc: &'static str) -> Self {
+        Self::new(name, ty, Default::Required, doc)
+    }
+
+    pub fn positional(mut self) -> Self {
+        self.positional = true;
+        self
+    }
+
+    pub fn class(mut self, class: Class) -> Self {
+        self.class = class;
+        self
+    }
+}
+
+/// Everything the language knows about a method.
+#[derive(Debug, Clone)]
+pub struct Signature {
+    /// As written in the language.
+    pub name: &'static str,
+    pub kind: Kind,
+    /// Semantic version: raised whenever the same inputs and parameters would give another result.
+    pub version: u32,
+    /// One line for lists.
+    pub summary: &'static str,
+    /// The manual page's body, Markdown: what it does, when to use it, formula, source, an example.
+    pub docs: &'static str,
+    /// What stands left of the arrow: none of these fits = the stage begins a chain. Empty for sources and deltas.
+    pub input: &'static [Artifact],
+    pub output: Artifact,
+    pub parameters: Vec<Parameter>,
+    /// Names of the metrics the stage reports on a labelled set, for `expect`; empty if none.
+    pub reports: bool,
+}
+
+impl Signature {
+    pub fn parameter(&self, name: &str) -> Option<&Parameter> {
+        self.parameters.iter().find(|parameter| parameter.name == name)
+    }
+}
+
+/// All methods, by name, in the order to list them. Built once by `methods::registry()`.
+#[derive(Debug, Clone, std::default::Default)]
+pub struct Registry {
+    signatures: IndexMap<&'static str, Signature>,
+}
+
+impl Registry {
+    pub fn new(signatures: impl IntoIterator<Item = Signature>) -> Self {
+        Self { signatures: signatures.into_iter().map(|signature| (signature.name, signature)).collect() }
+    }
+
+    pub fn get(&self, name: &str) -> Option<&Signature> {
+        self.signatures.get(name)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Signature> {
+        self.signatures.values()
+    }
+
+    pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Signature> {
+        self.iter().filter(move |signature| signature.kind == kind)
+    }
+}

@@ -1,0 +1,51 @@
+//! Values a parameter can have once everything is resolved.
+
+use serde::{Deserialize, Serialize};
+
+/// A resolved value. Percentages are already fractions; units are part of the variant.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "value", rename_all = "snake_case")]
+pub enum Value {
+    /// A parameter without a value, e.g. no limit.
+    None,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    String(String),
+    /// One of the names a [`ParameterType::Choice`](super::signature::ParameterType::Choice) lists, e.g. `linear`.
+    Name(String),
+    /// `3 epochs`; fractions allowed.
+    Epochs(f64),
+    /// `500 steps`: optimizer steps.
+    Steps(u64),
+    /// `30 min`.
+    Seconds(f64),
+    List(Vec<Value>),
+}
+
+impl std::fmt::Display for Value {
+    /// As it would be written in a `.ftp` file.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Value::None => f.write_str("none"),
+            Value::Bool(value) => write!(f, "{value}"),
+            Value::Int(value) => write!(f, "{value}"),
+            Value::Float(value) => write!(f, "{value:?}"),
+            Value::String(value) => write!(f, "{value:?}"),
+            Value::Name(value) => f.write_str(value),
+            Value::Epochs(value) => write!(f, "{value} epochs"),
+            Value::Steps(value) => write!(f, "{value} steps"),
+            Value::Seconds(value) => write!(f, "{value} s"),
+            Value::List(values) => {
+                f.write_str("[")?;
+                for (index, value) in values.iter().enumerate() {
+                    if index > 0 {
+                        f.write_str(", ")?;
+                    }
+                    write!(f, "{value}")?;
+                }
+                f.write_str("]")
+            }
+        }
+    }
+}

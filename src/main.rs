@@ -1,0 +1,5 @@
+//! The `ftp` program.
+
+fn main() -> std::process::ExitCode {
+    ftp::cli::main()
+}

@@ -1,0 +1,4 @@
+pub mod models;
+pub mod parameters;
+pub mod pass;
+pub mod ops;

@@ -1,0 +1,61 @@
+//! What a stage process is told: everything it needs and nothing else. Written as JSON by the scheduler.
+
+use std::path::PathBuf;
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use crate::lang::value::Value;
+use crate::lang::world::{Digest, SourceFacts};
+
+/// One stage to run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StageSpec {
+    /// Unique in the plan, for people: `finetune(target)`.
+    pub label: String,
+    pub method: String,
+    pub version: u32,
+    /// The key its result will be stored under.
+    pub key: Digest,
+    pub parameters: IndexMap<String, Value>,
+    pub delta: Option<DeltaSpec>,
+    /// By slot; `model` is what stands left of the arrow.
+    pub inputs: IndexMap<String, Input>,
+    /// The store's root.
+    pub store: PathBuf,
+    /// The stage's own directory: it writes its files here and nowhere else.
+    pub attempt: PathBuf,
+    /// `cpu` or `cuda:0`.
+    pub device: String,
+}
+
+/// The delta method of a `peft(..)` stage.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DeltaSpec {
+    pub method: String,
+    pub version: u32,
+    pub parameters: IndexMap<String, Value>,
+}
+
+/// Where an input comes from.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "from", rename_all = "snake_case")]
+pub enum Input {
+    /// Files of the user, whose digests must still be those in `facts`.
+    Source { name: String, method: String, parameters: IndexMap<String, Value>, facts: SourceFacts },
+    /// Another stage's result, by its output digest.
+    Artifact { output: Digest },
+}
+
+/// What a stage hands over when it is done; the commit makes a manifest of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Names of the files it wrote into its attempt directory.
+    pub files: Vec<String>,
+    /// Output digest of the artifact this one is a delta of, or refers to.
+    pub base: Option<Digest>,
+    /// What it found out: metrics, label names, counts. Part of the output digest: no times, no hosts.
+    pub summary: serde_json::Value,
+    /// Shown with the result, not part of its digest.
+    pub notices: Vec<crate::event::Notice>,
+}

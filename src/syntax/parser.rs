@@ -1,0 +1,2 @@
+pub struct SyntaxError;
+pub fn parse() {}
