@@ -14,15 +14,13 @@ impl Key {
     pub fn new(seed: u64, purpose: &str) -> Self {
         let digest = blake3::hash(purpose.as_bytes());
         let word = |at: usize| u32::from_le_bytes(digest.as_bytes()[at..at + 4].try_into().expect("four bytes"));
-        Self {
-            key: [seed as u32 ^ word(0), (seed >> 32) as u32 ^ word(4)],
-            stream: 0,
-        }
+        Self { key: [seed as u32 ^ word(0), (seed >> 32) as u32 ^ word(4)], stream: 0 }
     }
 
     /// A sub-stream: one for each step, layer, epoch ... Chains: `key.at(step).at(site)`.
     pub fn at(self, index: u64) -> Self {
-        let mixed = philox(self.key, [self.stream as u32, (self.stream >> 32) as u32, index as u32, (index >> 32) as u32]);
+        let mixed =
+            philox(self.key, [self.stream as u32, (self.stream >> 32) as u32, index as u32, (index >> 32) as u32]);
         Self { key: [mixed[0], mixed[1]], stream: u64::from(mixed[2]) | u64::from(mixed[3]) << 32 }
     }
 

@@ -59,9 +59,16 @@ pub enum Kind {
 #[derive(Debug, Clone, PartialEq)]
 pub enum ParameterType {
     Bool,
-    Int { min: i64, max: i64 },
+    Int {
+        min: i64,
+        max: i64,
+    },
     /// Bounds are inclusive unless `above` (then `min` itself is excluded).
-    Float { min: f64, max: f64, above: bool },
+    Float {
+        min: f64,
+        max: f64,
+        above: bool,
+    },
     /// A fraction, written `0.1` or `10 %`; in [0, 1]. Resolves to [`Value::Float`].
     Ratio,
     String,

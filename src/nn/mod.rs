@@ -1,4 +1,4 @@
 pub mod models;
+pub mod ops;
 pub mod parameters;
 pub mod pass;
-pub mod ops;
