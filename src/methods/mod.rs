@@ -1,1 +1,102 @@
+//! One file per method: its signature, its manual page, its run. `docs/adding-a-method.md` shows how to add one.
+//!
+//! From outside: [`registry`] (what the language may say), [`run`] (what a stage process does), [`bundle`] (models in
+//! and out of the store).
 
+#[cfg(feature = "train")]
+pub mod bundle;
+mod parameters;
+#[cfg(feature = "train")]
+mod stage;
+#[cfg(feature = "train")]
+mod supervised;
+#[cfg(feature = "train")]
+mod unsupervised;
+
+mod adapt;
+mod bitfit;
+mod finetune;
+mod hf;
+mod intermediate;
+mod labelled;
+mod pairs;
+mod peft;
+mod pretrain;
+mod text;
+
+use std::sync::LazyLock;
+
+use crate::lang::signature::{Registry, Signature};
+
+/// A method: what it says about itself and, for those that do something, what it does.
+struct Method {
+    signature: fn() -> Signature,
+    #[cfg(feature = "train")]
+    action: Action,
+}
+
+/// What a method does when it is its turn.
+#[cfg(feature = "train")]
+enum Action {
+    /// Describes files; the stages that use them read them.
+    Source,
+    /// Runs as a stage of its own.
+    Stage(fn(&stage::Stage) -> Result<crate::plan::spec::Outcome, crate::plan::spec::StageFailure>),
+    /// Decides what a training stage trains, attached by `peft`.
+    Delta(Delta),
+}
+
+/// A delta method: theta = theta_pretrained + delta, and which part of the model the delta lives in.
+#[cfg(feature = "train")]
+pub(crate) struct Delta {
+    /// Whether the delta changes this parameter of the pretrained model.
+    pub trains: fn(parameter: &str) -> bool,
+}
+
+/// Every method there is, in the order to list them.
+const METHODS: &[Method] = &[
+    text::METHOD,
+    labelled::METHOD,
+    pairs::METHOD,
+    hf::METHOD,
+    pretrain::METHOD,
+    adapt::METHOD,
+    intermediate::METHOD,
+    peft::METHOD,
+    finetune::METHOD,
+    bitfit::METHOD,
+];
+
+/// The signatures of all methods.
+pub fn registry() -> &'static Registry {
+    static REGISTRY: LazyLock<Registry> =
+        LazyLock::new(|| Registry::new(METHODS.iter().map(|method| (method.signature)())));
+    &REGISTRY
+}
+
+/// Runs one stage in this process.
+#[cfg(feature = "train")]
+pub fn run(
+    spec: &crate::plan::spec::StageSpec,
+    store: &crate::store::Store,
+    sink: &dyn Fn(crate::event::Event),
+) -> Result<crate::plan::spec::Outcome, crate::plan::spec::StageFailure> {
+    let found = METHODS.iter().find(|method| (method.signature)().name == spec.method);
+    match found.map(|method| &method.action) {
+        Some(Action::Stage(run)) => run(&stage::Stage { spec, store, sink }),
+        _ => Err(crate::plan::spec::StageFailure::new(
+            "ftp::stage::unknown_method",
+            format!("this version of ftp has no stage named `{}`", spec.method),
+        )
+        .help("run the plan and its stages with the same version of ftp")),
+    }
+}
+
+/// The delta method of this name.
+#[cfg(feature = "train")]
+pub(crate) fn delta(name: &str) -> Option<&'static Delta> {
+    METHODS.iter().find(|method| (method.signature)().name == name).and_then(|method| match &method.action {
+        Action::Delta(delta) => Some(delta),
+        _ => None,
+    })
+}

@@ -59,3 +59,23 @@ pub struct Outcome {
     /// Shown with the result, not part of its digest.
     pub notices: Vec<crate::event::Notice>,
 }
+
+/// Why a stage failed, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageFailure {
+    /// e.g. `ftp::train::diverged`.
+    pub code: String,
+    pub message: String,
+    pub help: Option<String>,
+}
+
+impl StageFailure {
+    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into(), help: None }
+    }
+
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}

@@ -1,0 +1,48 @@
+//! `bitfit`: train the biases only.
+
+use super::Method;
+use crate::lang::signature::{Artifact, Kind, Signature};
+
+pub(super) const METHOD: Method = Method {
+    signature,
+    #[cfg(feature = "train")]
+    action: super::Action::Delta(super::Delta { trains }),
+};
+
+fn signature() -> Signature {
+    Signature {
+        name: "bitfit",
+        kind: Kind::Delta,
+        version: 1,
+        summary: "train the biases (and the head) only",
+        docs: "BitFit (Ben-Zaken et al. 2021, arXiv 2106.10199): every bias of the encoder trains - those of the attention, the feed-forward \
+maps, the norms, the embeddings' norm and the pooler - and the new head; nothing else does. For BERT-base these are 102,912 parameters without the head, \
+0.09 % of the model. Learning rates are higher than for full fine-tuning: 1e-4 to 1e-3.\n\n\
+The result is stored as a delta: the biases and the head, and the digest of the model they belong to. Publishing makes a whole model of it.\n\n\
+```ftp\npipeline small = base -> peft(bitfit) -> finetune(target, learning_rate = 1e-3)\n```",
+        input: &[],
+        output: Artifact::Parametrised,
+        parameters: vec![],
+        reports: false,
+    }
+}
+
+/// The paper's rule: whatever is named a bias.
+#[cfg(feature = "train")]
+fn trains(parameter: &str) -> bool {
+    parameter == "bias" || parameter.ends_with(".bias")
+}
+
+#[cfg(all(test, feature = "train"))]
+mod tests {
+    use super::trains;
+
+    #[test]
+    fn biases_train_and_weights_do_not() {
+        assert!(trains("bert.encoder.layer.0.attention.self.query.bias"));
+        assert!(trains("bert.embeddings.LayerNorm.bias"));
+        assert!(trains("bert.pooler.dense.bias"));
+        assert!(!trains("bert.encoder.layer.0.attention.self.query.weight"));
+        assert!(!trains("bert.biased.weight"));
+    }
+}

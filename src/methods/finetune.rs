@@ -1,0 +1,37 @@
+//! `finetune`: training on the target's labels.
+
+use super::Method;
+use super::parameters::{Training, selection, training};
+use crate::lang::signature::{Artifact, Kind, Parameter, ParameterType, Signature};
+
+pub(super) const METHOD: Method = Method {
+    signature,
+    #[cfg(feature = "train")]
+    action: super::Action::Stage(run),
+};
+
+fn signature() -> Signature {
+    let mut parameters = vec![
+        Parameter::required("target", ParameterType::Artifact(Artifact::Labelled), "The set to learn, with its splits.").positional(),
+    ];
+    parameters.extend(training(Training { epochs: 3.0, batch_size: 32, learning_rate: 2e-5, warmup: 0.1, max_length: 128 }));
+    parameters.extend(selection());
+    Signature {
+        name: "finetune",
+        kind: Kind::Stage,
+        version: 1,
+        summary: "train on the target's labels; report on its test split",
+        docs: "A new head on the encoder, trained with it (Devlin et al. 2019, section 4): all weights, or only those of the delta that a \
+`peft(..)` before it attached. The best epoch on the `dev` split is kept; the `test` split is looked at once, at the end.\n\n\
+```ftp\npipeline small = base -> peft(bitfit) -> finetune(target, epochs = 5, learning_rate = 1e-3)\nexpect small.accuracy >= 0.8\n```",
+        input: &[Artifact::Model, Artifact::Parametrised],
+        output: Artifact::Model,
+        parameters,
+        reports: true,
+    }
+}
+
+#[cfg(feature = "train")]
+fn run(stage: &super::stage::Stage) -> Result<crate::plan::spec::Outcome, crate::plan::spec::StageFailure> {
+    super::supervised::fine_tune(stage, "target")
+}

@@ -1,0 +1,37 @@
+//! `intermediate`: behavioural fine-tuning on a labelled task that is not the target.
+
+use super::Method;
+use super::parameters::{Training, selection, training};
+use crate::lang::signature::{Artifact, Kind, Parameter, ParameterType, Signature};
+
+pub(super) const METHOD: Method = Method {
+    signature,
+    #[cfg(feature = "train")]
+    action: super::Action::Stage(run),
+};
+
+fn signature() -> Signature {
+    let mut parameters = vec![
+        Parameter::required("task", ParameterType::Artifact(Artifact::Labelled), "The intermediate task.").positional(),
+    ];
+    parameters.extend(training(Training { epochs: 3.0, batch_size: 32, learning_rate: 2e-5, warmup: 0.1, max_length: 128 }));
+    parameters.extend(selection());
+    Signature {
+        name: "intermediate",
+        kind: Kind::Stage,
+        version: 1,
+        summary: "fine-tune on an intermediate labelled task first",
+        docs: "Behavioural fine-tuning: supplementary training on a labelled task that teaches what the target needs (Phang et al. 2018, \
+STILTs; natural language inference is the best all-rounder). Its head is dropped when the next stage brings its own labels, and the report says so.\n\n\
+```ftp\npipeline chain = base -> intermediate(task = mnli) -> finetune(target)\n```",
+        input: &[Artifact::Model, Artifact::Parametrised],
+        output: Artifact::Model,
+        parameters,
+        reports: true,
+    }
+}
+
+#[cfg(feature = "train")]
+fn run(stage: &super::stage::Stage) -> Result<crate::plan::spec::Outcome, crate::plan::spec::StageFailure> {
+    super::supervised::fine_tune(stage, "task")
+}

@@ -1,0 +1,33 @@
+//! `peft`: attach a delta method to a model.
+
+use super::Method;
+use crate::lang::signature::{Artifact, Kind, Parameter, ParameterType, Signature};
+
+pub(super) const METHOD: Method = Method {
+    signature,
+    #[cfg(feature = "train")]
+    action: super::Action::Stage(run),
+};
+
+fn signature() -> Signature {
+    Signature {
+        name: "peft",
+        kind: Kind::Stage,
+        version: 1,
+        summary: "train only a small delta in the next stage",
+        docs: "Parameter-efficient fine-tuning: the next training stage leaves the model as it is and trains a delta, theta = \
+theta_pretrained + delta. The first argument names the delta method; further arguments are that method's.\n\n\
+```ftp\npipeline small = base -> peft(bitfit) -> finetune(target)\n```",
+        input: &[Artifact::Model],
+        output: Artifact::Parametrised,
+        parameters: vec![
+            Parameter::required("method", ParameterType::Delta, "The delta method: `bitfit`.").positional(),
+        ],
+        reports: false,
+    }
+}
+
+#[cfg(feature = "train")]
+fn run(stage: &super::stage::Stage) -> Result<crate::plan::spec::Outcome, crate::plan::spec::StageFailure> {
+    super::bundle::parametrise(stage)
+}

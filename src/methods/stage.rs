@@ -1,0 +1,100 @@
+//! What a running method sees of the world: its parameters, its inputs, its directory.
+
+use std::path::PathBuf;
+
+use super::bundle::Bundle;
+use crate::data::set::LabelledSet;
+use crate::event::{Event, Notice};
+use crate::lang::value::Value;
+use crate::plan::spec::{Input, StageFailure, StageSpec};
+use crate::store::Store;
+
+/// One running stage.
+pub(crate) struct Stage<'a> {
+    pub spec: &'a StageSpec,
+    pub store: &'a Store,
+    pub sink: &'a dyn Fn(Event),
+}
+
+impl Stage<'_> {
+    /// Says what the stage does now.
+    pub fn activity(&self, doing: impl Into<String>) {
+        (self.sink)(Event::Activity { stage: self.spec.label.clone(), doing: doing.into() });
+    }
+
+    /// Says what was dropped, cut, guessed or ignored. Notices are also handed over with the result.
+    pub fn notice(&self, notices: &mut Vec<Notice>, notice: Notice) {
+        (self.sink)(Event::Notice { stage: self.spec.label.clone(), notice: notice.clone() });
+        notices.push(notice);
+    }
+
+    /// A path in the stage's own directory.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.spec.attempt.join(name)
+    }
+
+    /// The checker filled in every parameter of the signature, so a missing one is a fault of this program.
+    fn value(&self, name: &str) -> &Value {
+        self.spec.parameters.get(name).unwrap_or(&Value::None)
+    }
+
+    pub fn int(&self, name: &str) -> i64 {
+        self.optional_int(name).unwrap_or_default()
+    }
+
+    pub fn optional_int(&self, name: &str) -> Option<i64> {
+        match self.value(name) {
+            Value::Int(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    pub fn float(&self, name: &str) -> f64 {
+        match self.value(name) {
+            Value::Float(value) => *value,
+            Value::Int(value) => *value as f64,
+            _ => 0.0,
+        }
+    }
+
+    pub fn bool(&self, name: &str) -> bool {
+        matches!(self.value(name), Value::Bool(true))
+    }
+
+    fn input(&self, slot: &str) -> Result<&Input, StageFailure> {
+        self.spec.inputs.get(slot).ok_or_else(|| {
+            StageFailure::new("ftp::stage::missing_input", format!("{} was started without its input `{slot}`", self.spec.label))
+        })
+    }
+
+    /// The documents of a text input.
+    pub fn text(&self, slot: &str) -> Result<Vec<String>, StageFailure> {
+        match self.input(slot)? {
+            Input::Source { parameters, facts, .. } => Ok(crate::data::read_text(parameters, facts)?),
+            Input::Artifact { .. } => Err(unexpected(slot, "text")),
+        }
+    }
+
+    /// A labelled input and the name it has in the file.
+    pub fn labelled(&self, slot: &str) -> Result<(LabelledSet, String), StageFailure> {
+        match self.input(slot)? {
+            Input::Source { name, method, parameters, facts } => {
+                Ok((crate::data::read_labelled(method, parameters, facts)?, name.clone()))
+            }
+            Input::Artifact { .. } => Err(unexpected(slot, "a labelled set")),
+        }
+    }
+
+    /// The model left of the arrow.
+    pub fn model(&self) -> Result<Bundle, StageFailure> {
+        self.activity("loading the model");
+        match self.input("model")? {
+            Input::Source { facts, .. } => Bundle::from_source(facts),
+            Input::Artifact { output } => Bundle::open(self.store, output),
+        }
+    }
+}
+
+fn unexpected(slot: &str, wanted: &str) -> StageFailure {
+    StageFailure::new("ftp::stage::unexpected_input", format!("the input `{slot}` is not {wanted}"))
+}
