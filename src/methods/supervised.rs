@@ -64,7 +64,6 @@ pub(super) fn fine_tune(stage: &Stage, slot: &str) -> Result<Outcome, StageFailu
     }
     let summary = json!({
         "objective": "sequence",
-        "set": name,
         "task": set.task,
         "rows": train_rows.len(),
         "steps": fitted.steps,
