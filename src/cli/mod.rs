@@ -1,8 +1,118 @@
-//! The command line.
+//! The command line: one file a command.
+//!
+//! Exit codes: 0 ok, 1 a stage or an expectation failed, 2 usage, 3 the file is wrong, 130 interrupted.
 
+mod check;
+mod graph;
+mod methods;
+mod plan;
+#[cfg(feature = "train")]
+mod predict;
+mod project;
+mod results;
+#[cfg(feature = "train")]
+mod run;
+#[cfg(feature = "train")]
+mod stage;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// How a command ended, as its exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exit {
+    Ok = 0,
+    Failed = 1,
+    Usage = 2,
+    WrongFile = 3,
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// Declarative pipelines for fine-tuning language models.
+#[derive(Parser)]
+#[command(name = "ftp", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check a file without running anything: names, types, ranges, data, labels
+    Check(check::Check),
+    /// Show which stages are in the store, which will run, and why
+    Plan(plan::Plan),
+    /// Run what is not in the store yet, publish, and report
+    #[cfg(feature = "train")]
+    Run(run::Run),
+    /// Draw the plan as a graph (Graphviz dot, Mermaid or JSON)
+    Graph(graph::Graph),
+    /// Label texts with a published model
+    #[cfg(feature = "train")]
+    Predict(predict::Predict),
+    /// List the methods, or show the manual page of one
+    Methods(methods::Methods),
+    /// Run one stage; started by `ftp run`
+    #[cfg(feature = "train")]
+    #[command(hide = true)]
+    Stage(stage::Stage),
+}
+
+/// What every command that reads a file takes.
+#[derive(Args)]
+struct FileArguments {
+    /// The `.ftp` file
+    file: PathBuf,
+    /// Set a declared `param`: --set name=value (repeatable)
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = assignment)]
+    set: Vec<(String, String)>,
+}
+
+/// What every command that looks into the store takes.
+#[derive(Args)]
+struct StoreArguments {
+    /// Where results are kept [default: $FTP_STORE, else ~/.cache/ftp]
+    #[arg(long, value_name = "DIR", env = "FTP_STORE")]
+    store: Option<PathBuf>,
+    /// What to compute on: cpu, or cuda:0, cuda:1 ...
+    #[arg(long, default_value = "cpu")]
+    device: String,
+}
+
+fn assignment(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.trim().to_owned())),
+        _ => Err("write it as NAME=VALUE, e.g. --set epochs=5".to_owned()),
+    }
+}
 
 /// Runs the command the process arguments name.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    // Writing to a closed pipe (`ftp plan ... | head`) ends the program quietly, as everywhere on Unix.
+    #[cfg(unix)]
+    // SAFETY: called first thing in the process, before any thread exists.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+    }
+    let exit = match Cli::parse().command {
+        Command::Check(command) => command.run(),
+        Command::Plan(command) => command.run(),
+        #[cfg(feature = "train")]
+        Command::Run(command) => command.run(),
+        Command::Graph(command) => command.run(),
+        #[cfg(feature = "train")]
+        Command::Predict(command) => command.run(),
+        Command::Methods(command) => command.run(),
+        #[cfg(feature = "train")]
+        Command::Stage(command) => return command.run(),
+    };
+    exit.into()
 }

@@ -7,6 +7,8 @@
 pub mod bundle;
 mod parameters;
 #[cfg(feature = "train")]
+pub mod predict;
+#[cfg(feature = "train")]
 mod stage;
 #[cfg(feature = "train")]
 mod supervised;

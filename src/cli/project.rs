@@ -1,0 +1,85 @@
+//! From a path on the command line to a checked program, or its errors on standard error.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use super::{Exit, FileArguments};
+use crate::data::FileWorld;
+use crate::lang::ir::Program;
+use crate::lang::{self, Checked};
+use crate::methods;
+use crate::syntax::Source;
+
+/// A file that checked.
+pub(super) struct Project {
+    pub source: Source,
+    pub program: Program,
+    /// Paths in the file are relative to this.
+    pub directory: PathBuf,
+}
+
+/// Reads and checks a file; prints everything that is wrong with it.
+pub(super) fn open(arguments: &FileArguments, json: bool) -> Result<Project, Exit> {
+    let name = arguments.file.display().to_string();
+    let text = match std::fs::read(&arguments.file).map(String::from_utf8) {
+        Ok(Ok(text)) => text,
+        Ok(Err(error)) => {
+            let at = error.utf8_error().valid_up_to();
+            eprintln!("error: {name} is not UTF-8 text (byte {at}); save it as UTF-8");
+            return Err(Exit::WrongFile);
+        }
+        Err(error) => {
+            eprintln!("error: can't read {name}: {}", reason(&error));
+            return Err(Exit::Usage);
+        }
+    };
+    let directory = arguments.file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let source = Source { name, text };
+    let world = FileWorld::new(directory);
+    match lang::check(&source, methods::registry(), &world, &arguments.set) {
+        Ok(Checked { program, warnings }) => {
+            for warning in &warnings {
+                print(warning, &source, json);
+            }
+            Ok(Project { source, program, directory: directory.to_path_buf() })
+        }
+        Err(diagnostics) => {
+            for diagnostic in &diagnostics.all {
+                print(diagnostic, &source, json);
+            }
+            let errors = diagnostics.errors();
+            if !json {
+                eprintln!("{}: {errors} error{}", source.name, if errors == 1 { "" } else { "s" });
+            }
+            Err(Exit::WrongFile)
+        }
+    }
+}
+
+fn print(diagnostic: &lang::Diagnostic, source: &Source, json: bool) {
+    if json {
+        println!("{}", diagnostic.to_json(source));
+    } else {
+        eprint!("{}", diagnostic.render(source, std::io::stderr().is_terminal()));
+    }
+}
+
+/// An I/O error in words, without the operating system's number.
+pub(super) fn reason(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file".into(),
+        std::io::ErrorKind::PermissionDenied => "permission denied".into(),
+        std::io::ErrorKind::IsADirectory => "it is a directory".into(),
+        _ => error.to_string(),
+    }
+}
+
+/// Where results are kept: as told, else the user's cache directory.
+pub(super) fn store_directory(told: Option<&Path>) -> PathBuf {
+    if let Some(directory) = told {
+        return directory.to_path_buf();
+    }
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    cache.or_else(home).unwrap_or_else(std::env::temp_dir).join("ftp")
+}
