@@ -1,1 +1,30 @@
+//! Training: what is minimised, how the weights move, and how well the result does.
+//!
+//! [`fit`] is the loop, [`evaluate`] and [`predict`] the passes without gradients. An [`Objective`] turns rows into a
+//! summed loss; [`Settings`] are the parameters all training methods share. Everything is a pure function of the rows,
+//! the weights and the seed: on the CPU two runs give the same bits whatever the number of threads.
 
+pub mod error;
+pub mod evaluation;
+pub mod looping;
+pub mod masked_lm;
+pub mod masking;
+pub mod metrics;
+pub mod objective;
+pub mod optimizer;
+pub mod prediction;
+mod progress;
+pub mod schedule;
+pub mod sequence;
+pub mod settings;
+pub mod step;
+
+pub use error::TrainError;
+pub use evaluation::{Evaluation, Scores, evaluate};
+pub use looping::{EpochRecord, Fitted, fit};
+pub use masked_lm::MaskedLm;
+pub use metrics::{Baseline, baseline};
+pub use objective::{Objective, Rows};
+pub use prediction::{Prediction, predict};
+pub use sequence::SequenceTask;
+pub use settings::Settings;

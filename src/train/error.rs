@@ -1,0 +1,83 @@
+//! Why a training stage can't go on, said to the person who started it.
+
+use miette::Diagnostic;
+use thiserror::Error;
+
+/// Every way training fails.
+#[derive(Debug, Error, Diagnostic)]
+pub enum TrainError {
+    #[error("there are no rows to {purpose} on")]
+    #[diagnostic(
+        code(ftp::train::no_rows),
+        help("look at the notices above: rows may have been dropped when the data was read")
+    )]
+    NoRows {
+        /// `train` or `evaluate`.
+        purpose: &'static str,
+    },
+
+    #[error("no parameter of the model would train")]
+    #[diagnostic(
+        code(ftp::train::nothing_trains),
+        help(
+            "the delta method finds nothing to change in this architecture; choose another one, or train all weights"
+        )
+    )]
+    NothingTrains,
+
+    #[error("no row has a token that could be masked")]
+    #[diagnostic(
+        code(ftp::train::nothing_to_mask),
+        help("every text became special tokens only; check that the files hold text and that max_tokens is not tiny")
+    )]
+    NothingToMask,
+
+    #[error("{rows} rows come with {targets} targets")]
+    #[diagnostic(code(ftp::train::targets), help("every row of a labelled set needs exactly one label or score"))]
+    TargetCount { rows: usize, targets: usize },
+
+    #[error("row {row} has {found}, but the task needs {expected}")]
+    #[diagnostic(code(ftp::train::targets), help("use a labelled set of the same task as the model's head"))]
+    TargetKind { row: usize, found: String, expected: String },
+
+    #[error("the {quantity} became {value} in step {step}")]
+    #[diagnostic(
+        code(ftp::train::diverged),
+        help(
+            "training diverged: lower learning_rate (a tenth is a good try), lengthen warmup, or set max_grad_norm = 1"
+        )
+    )]
+    Diverged {
+        /// `loss` or `gradient norm`.
+        quantity: &'static str,
+        value: f64,
+        /// Optimizer step, from 1.
+        step: u64,
+    },
+
+    #[error("a {quantity} is {value}")]
+    #[diagnostic(
+        code(ftp::train::diverged),
+        help("training diverged: lower learning_rate (a tenth is a good try), or lengthen warmup")
+    )]
+    NotFinite {
+        /// `loss on held-out rows` or `logit`.
+        quantity: &'static str,
+        value: f64,
+    },
+
+    #[error("`{name}` is {found}, but it must be {expected}")]
+    #[diagnostic(code(ftp::train::setting), help("give `{name}` another value, or leave it out to use its default"))]
+    Setting { name: &'static str, found: String, expected: &'static str },
+
+    #[error("there is no metric `{metric}` here")]
+    #[diagnostic(code(ftp::train::metric), help("use one of: {available}"))]
+    UnknownMetric { metric: String, available: String },
+
+    #[error("the device failed: {message}")]
+    #[diagnostic(
+        code(ftp::train::device),
+        help("if it ran out of memory, set micro_batch_size: the result stays the same up to rounding")
+    )]
+    Device { message: String },
+}

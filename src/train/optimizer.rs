@@ -1,0 +1,144 @@
+//! AdamW over a model's parameters, by name.
+
+use burn::tensor::Tensor;
+use indexmap::IndexMap;
+
+use super::settings::Settings;
+use crate::nn::ops;
+use crate::nn::parameters::{Parameters, Weight};
+use crate::nn::pass::Gradients;
+
+/// Adam's two running means of one parameter, and how often it was updated.
+struct Moments {
+    first: Weight,
+    second: Weight,
+    updates: u64,
+}
+
+/// AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101) with optional bias correction. Only parameters that receive
+/// gradients have state, so BitFit's optimizer holds 0.1 % of a model twice, not all of it.
+pub struct Optimizer {
+    /// Learning rate, step and scale are filled in at each update.
+    rule: ops::AdamW,
+    moments: IndexMap<String, Moments>,
+}
+
+impl Optimizer {
+    pub fn new(settings: &Settings) -> Self {
+        let rule = ops::AdamW {
+            learning_rate: settings.learning_rate,
+            beta1: settings.adam_beta1,
+            beta2: settings.adam_beta2,
+            epsilon: settings.adam_epsilon,
+            weight_decay: settings.weight_decay,
+            bias_correction: settings.bias_correction,
+            step: 0,
+            scale: 1.0,
+        };
+        Self { rule, moments: IndexMap::new() }
+    }
+
+    /// Moves every parameter that has a gradient. The gradients are multiplied by `scale` first. As in PyTorch, a
+    /// parameter the loss does not depend on stays as it is: no decay either.
+    pub fn update(&mut self, parameters: &mut Parameters, gradients: Gradients, learning_rate: f64, scale: f32) {
+        for (name, gradient) in gradients {
+            let Some(parameter) = parameters.get_mut(&name).filter(|parameter| parameter.trainable) else { continue };
+            let decays = decays(&name);
+            let moments = self.moments.entry(name).or_insert_with(|| Moments {
+                first: zeros_like(&gradient),
+                second: zeros_like(&gradient),
+                updates: 0,
+            });
+            moments.updates += 1;
+            let rule = ops::AdamW {
+                learning_rate,
+                weight_decay: if decays { self.rule.weight_decay } else { 0.0 },
+                step: moments.updates,
+                scale,
+                ..self.rule
+            };
+            match (&mut parameter.weight, gradient, &mut moments.first, &mut moments.second) {
+                (Weight::Vector(weight), Weight::Vector(gradient), Weight::Vector(first), Weight::Vector(second)) => {
+                    apply(&rule, weight, gradient, first, second);
+                }
+                (Weight::Matrix(weight), Weight::Matrix(gradient), Weight::Matrix(first), Weight::Matrix(second)) => {
+                    apply(&rule, weight, gradient, first, second);
+                }
+                _ => unreachable!("a gradient has its parameter's rank"),
+            }
+        }
+    }
+
+    /// Names of the parameters that have state.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.moments.keys().map(String::as_str)
+    }
+}
+
+/// Whether weight decay acts on a parameter: not on biases nor on the weights of norms, by their `transformers` names
+/// (`LayerNorm`, `layer_norm`, `sa_layer_norm`, `norm`).
+pub fn decays(name: &str) -> bool {
+    let is_norm = |part: &str| {
+        let part = part.to_ascii_lowercase();
+        part.contains("layernorm") || part == "norm" || part.ends_with("_norm")
+    };
+    !name.ends_with("bias") && !name.split('.').any(is_norm)
+}
+
+/// The global L2 norm, in f64 and in the gradients' order.
+pub fn global_norm(gradients: &Gradients) -> f64 {
+    let squares = gradients.values().map(|gradient| match gradient {
+        Weight::Vector(gradient) => ops::squared_sum(gradient),
+        Weight::Matrix(gradient) => ops::squared_sum(gradient),
+    });
+    squares.sum::<f64>().sqrt()
+}
+
+/// What gradients of this norm are multiplied by: PyTorch's `clip_grad_norm_`.
+pub fn clip_coefficient(norm: f64, max_grad_norm: Option<f64>) -> f64 {
+    max_grad_norm.map_or(1.0, |max| (max / (norm + 1e-6)).min(1.0))
+}
+
+/// The tensors are moved through the update, not shared with it, so that it can work in place.
+fn apply<const D: usize>(
+    rule: &ops::AdamW,
+    weight: &mut Tensor<D>,
+    gradient: Tensor<D>,
+    first: &mut Tensor<D>,
+    second: &mut Tensor<D>,
+) {
+    let device = gradient.device();
+    let take = |tensor: &mut Tensor<D>| std::mem::replace(tensor, Tensor::empty([0; D], &device));
+    (*weight, *first, *second) = rule.update(take(weight), gradient, take(first), take(second));
+}
+
+fn zeros_like(weight: &Weight) -> Weight {
+    match weight {
+        Weight::Vector(tensor) => Weight::Vector(tensor.zeros_like()),
+        Weight::Matrix(tensor) => Weight::Matrix(tensor.zeros_like()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn biases_and_norms_do_not_decay() {
+        for name in [
+            "bert.embeddings.LayerNorm.weight",
+            "bert.encoder.layer.0.attention.self.query.bias",
+            "distilbert.transformer.layer.1.sa_layer_norm.weight",
+            "cls.predictions.transform.LayerNorm.weight",
+            "cls.predictions.bias",
+            "lm_head.layer_norm.weight",
+            "vocab_layer_norm.weight",
+            "encoder.norm.weight",
+        ] {
+            assert!(!decays(name), "{name}");
+        }
+        for name in ["bert.embeddings.word_embeddings.weight", "classifier.weight", "bert.pooler.dense.weight"] {
+            assert!(decays(name), "{name}");
+        }
+    }
+}
