@@ -18,11 +18,10 @@ pub struct Predictor {
 }
 
 /// What the model says of one text.
-pub struct Prediction {
-    /// The likeliest label, or the score.
-    pub answer: String,
-    /// Every label with its probability, in the order of class ids; empty for a score.
-    pub probabilities: Vec<(String, f32)>,
+pub enum Answer {
+    /// The likeliest label, and every label with its probability in the order of class ids.
+    Label { label: String, probabilities: Vec<(String, f32)> },
+    Score(f32),
 }
 
 impl Predictor {
@@ -44,47 +43,48 @@ impl Predictor {
     }
 
     /// Labels texts (parts of a pair separated by a tab). Also how many were cut to the length limit.
-    pub fn label(&self, texts: &[String]) -> Result<(Vec<Prediction>, usize), StageFailure> {
+    pub fn label(&self, texts: &[String]) -> Result<(Vec<Answer>, usize), StageFailure> {
         let parts = texts.iter().map(|text| match text.split_once('\t') {
             Some((first, second)) => (first, Some(second)),
             None => (text.as_str(), None),
         });
         let (encodings, cut) = self.tokenizer.encode_all(parts, self.max_length)?;
-        let rows = train::predict(&self.model, &encodings)?;
-        Ok((rows.into_iter().map(|logits| self.prediction(&logits)).collect(), cut))
+        let predictions = train::predict(&self.model, &self.task, &encodings)?;
+        Ok((predictions.into_iter().map(|prediction| self.answer(prediction)).collect(), cut))
     }
 
-    fn prediction(&self, logits: &[f32]) -> Prediction {
-        let Task::Classification { labels } = &self.task else {
-            return Prediction { answer: logits.first().copied().unwrap_or_default().to_string(), probabilities: vec![] };
-        };
-        let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let total: f32 = logits.iter().map(|logit| (logit - highest).exp()).sum();
-        let probabilities: Vec<(String, f32)> =
-            labels.iter().cloned().zip(logits.iter().map(|logit| (logit - highest).exp() / total)).collect();
-        let best = probabilities.iter().fold(None, |best: Option<&(String, f32)>, one| match best {
-            Some(best) if best.1 >= one.1 => Some(best),
-            _ => Some(one),
-        });
-        Prediction { answer: best.map(|(label, _)| label.clone()).unwrap_or_default(), probabilities }
+    fn answer(&self, prediction: train::Prediction) -> Answer {
+        match (&self.task, prediction) {
+            (Task::Classification { labels }, train::Prediction::Class { class, probabilities }) => Answer::Label {
+                label: labels[class as usize].clone(),
+                probabilities: labels.iter().cloned().zip(probabilities).collect(),
+            },
+            (_, train::Prediction::Score(score)) => Answer::Score(score),
+            (Task::Regression, train::Prediction::Class { class, .. }) => Answer::Score(class as f32),
+        }
     }
 }
 
-impl Prediction {
-    /// `label <tab> probability <tab> text`.
+impl Answer {
+    /// `label <tab> probability <tab> text`, or `score <tab> text`.
     pub fn line(&self, text: &str) -> String {
-        match self.probabilities.iter().find(|(label, _)| *label == self.answer) {
-            Some((label, probability)) => format!("{label}\t{probability:.4}\t{text}"),
-            None => format!("{}\t{text}", self.answer),
+        match self {
+            Answer::Score(score) => format!("{score}\t{text}"),
+            Answer::Label { label, probabilities } => {
+                let probability = probabilities.iter().find(|(name, _)| name == label).map_or(0.0, |(_, share)| *share);
+                format!("{label}\t{probability:.4}\t{text}")
+            }
         }
     }
 
     pub fn to_json(&self, text: &str) -> serde_json::Value {
-        if self.probabilities.is_empty() {
-            return json!({ "text": text, "score": self.answer.parse::<f32>().ok() });
+        match self {
+            Answer::Score(score) => json!({ "text": text, "score": score }),
+            Answer::Label { label, probabilities } => {
+                let probabilities: serde_json::Map<String, serde_json::Value> =
+                    probabilities.iter().map(|(label, share)| (label.clone(), json!(share))).collect();
+                json!({ "text": text, "label": label, "probabilities": probabilities })
+            }
         }
-        let probabilities: serde_json::Map<String, serde_json::Value> =
-            self.probabilities.iter().map(|(label, probability)| (label.clone(), json!(probability))).collect();
-        json!({ "text": text, "label": self.answer, "probabilities": probabilities })
     }
 }

@@ -4,21 +4,23 @@ use serde_json::json;
 
 use super::bundle::{choose_trainable, hand_over, trained_share};
 use super::stage::Stage;
-use crate::data::set::Example;
+use crate::data::batch::Encoding;
+use crate::data::set::{Example, Target};
 use crate::event::{Event, Notice};
+use crate::lang::world::Task;
 use crate::nn::models::{Head, Model};
 use crate::plan::spec::{Outcome, StageFailure};
-use crate::train::{self, Objective, Row, Settings};
+use crate::train::{self, Prediction, Rows, Scores, SequenceTask, Settings};
 
 /// Trains the incoming model on the labelled set of `slot` and reports on its splits.
 pub(super) fn fine_tune(stage: &Stage, slot: &str) -> Result<Outcome, StageFailure> {
     let mut notices = vec![];
     let settings = Settings::from_parameters(&stage.spec.parameters)?;
     let device = train::device(&stage.spec.device)?;
-    let (set, name) = stage.labelled(slot)?;
+    let (set, set_name) = stage.labelled(slot)?;
     let mut bundle = stage.model()?;
     if let Some(dropped) = crate::nn::models::replace_head(&bundle.config, &mut bundle.tensors, &set.task) {
-        stage.notice(&mut notices, Notice::new("ftp::model::head_dropped", format!("{dropped}; {name} brings its own")));
+        stage.notice(&mut notices, Notice::new("ftp::model::head_dropped", format!("{dropped}; {set_name} brings its own")));
     }
     let head = Head::Sequence(set.task.clone());
     let (mut model, report) = Model::new(&bundle.config, &bundle.tensors, &head, settings.seed, &device)?;
@@ -28,44 +30,46 @@ pub(super) fn fine_tune(stage: &Stage, slot: &str) -> Result<Outcome, StageFailu
     choose_trainable(&bundle, &mut model, &report.missing)?;
 
     let limit = (stage.int("max_length") as usize).min(model.max_tokens());
-    let mut rows_of = |split: &str| -> Result<Option<Vec<Row>>, StageFailure> {
-        let Some(examples) = set.splits.get(split) else { return Ok(None) };
-        stage.activity(format!("tokenising {} rows of {split}", examples.len()));
+    let mut split = |name: &str| -> Result<Option<Split>, StageFailure> {
+        let Some(examples) = set.splits.get(name) else { return Ok(None) };
+        stage.activity(format!("tokenising {} rows of {name}", examples.len()));
         let (encodings, cut) = bundle.tokenizer.encode_all(examples.iter().map(Example::texts), limit)?;
         if cut > 0 {
-            let message = format!("{cut} of {} rows of {name}'s {split} split are longer than {limit} tokens and were cut", examples.len());
+            let message = format!("{cut} of {} {name} rows of {set_name} are longer than {limit} tokens and were cut", examples.len());
             stage.notice(&mut notices, Notice::new("ftp::data::truncated", message));
         }
-        Ok(Some(encodings.into_iter().zip(examples).map(|(encoding, example)| Row { encoding, target: example.target }).collect()))
+        let targets = examples.iter().map(|example| example.target).collect();
+        Ok(Some(Split { encodings, targets }))
     };
-    let train_rows = rows_of("train")?.unwrap_or_default();
-    let dev_rows = rows_of("dev")?;
-    let test_rows = rows_of("test")?;
+    let (train_split, dev, test) = (split("train")?.unwrap_or_default(), split("dev")?, split("test")?);
 
-    let objective = Objective::sequence(&set.task);
-    let fitted = train::fit(&mut model, &objective, &train_rows, dev_rows.as_deref(), &settings, &stage.spec.label, stage.sink)?;
+    let objective = SequenceTask { task: set.task.clone() };
+    let dev_rows = dev.as_ref().map(Split::rows);
+    let fitted =
+        train::fit(&mut model, &objective, train_split.rows(), dev_rows, &settings, &stage.spec.label, stage.sink)?;
+
     let mut metrics = serde_json::Map::new();
-    if let Some(dev) = &fitted.dev {
-        metrics.insert("dev".into(), dev.to_json());
-    }
     let mut baseline = serde_json::Value::Null;
-    if let Some(test_rows) = &test_rows {
+    if let (Some(dev), Some(scores)) = (&dev, &fitted.dev) {
+        metrics.insert("dev".into(), scores_json(scores, dev));
+    }
+    if let Some(test) = &test {
         stage.activity("evaluating on the test split");
-        let evaluation = train::evaluate(&model, &objective, test_rows)?;
+        let scores = train::evaluate(&model, &objective, test.rows(), settings.seed)?.scores;
         (stage.sink)(Event::Evaluated {
             stage: stage.spec.label.clone(),
             split: "test".into(),
-            epoch: fitted.epochs,
-            loss: evaluation.loss,
-            metrics: evaluation.metrics.clone(),
+            epoch: fitted.best_epoch,
+            loss: scores.loss,
+            metrics: scores.metrics.clone(),
         });
-        metrics.insert("test".into(), evaluation.to_json());
-        baseline = train::baseline(&set.task, &train_rows, test_rows).to_json();
+        metrics.insert("test".into(), scores_json(&scores, test));
+        baseline = baseline_json(&set.task, &train_split, test);
     }
     let summary = json!({
         "objective": "sequence",
         "task": set.task,
-        "rows": train_rows.len(),
+        "rows": train_split.targets.len(),
         "steps": fitted.steps,
         "best_epoch": fitted.best_epoch,
         "loss": fitted.train_loss,
@@ -74,4 +78,41 @@ pub(super) fn fine_tune(stage: &Stage, slot: &str) -> Result<Outcome, StageFailu
         "parameters": trained_share(&model),
     });
     hand_over(stage, bundle, &model, summary, notices)
+}
+
+/// One split, tokenised.
+#[derive(Default)]
+struct Split {
+    encodings: Vec<Encoding>,
+    targets: Vec<Target>,
+}
+
+impl Split {
+    fn rows(&self) -> Rows<'_> {
+        Rows::labelled(&self.encodings, &self.targets)
+    }
+}
+
+/// `{"rows": 974, "loss": 1.2, "accuracy": 0.6, ...}`.
+fn scores_json(scores: &Scores, split: &Split) -> serde_json::Value {
+    let mut object = metrics_json(&scores.metrics);
+    object["rows"] = json!(split.targets.len());
+    object["loss"] = json!(scores.loss);
+    object
+}
+
+fn metrics_json(metrics: &[(String, f64)]) -> serde_json::Value {
+    serde_json::Value::Object(metrics.iter().map(|(name, value)| (name.clone(), json!(value))).collect())
+}
+
+/// What always giving the same answer would score: the most frequent training label, or the mean score.
+fn baseline_json(task: &Task, train_split: &Split, test: &Split) -> serde_json::Value {
+    let baseline = train::baseline(task, &train_split.targets, &test.targets);
+    let name = match (task, &baseline.answer) {
+        (Task::Classification { labels }, Prediction::Class { class, .. }) => {
+            format!("majority class ({})", labels[*class as usize])
+        }
+        _ => "mean score".to_owned(),
+    };
+    json!({ "name": name, "metrics": metrics_json(&baseline.metrics) })
 }

@@ -8,7 +8,8 @@ use crate::data::batch;
 use crate::event::Notice;
 use crate::nn::models::{Head, Model};
 use crate::plan::spec::{Outcome, StageFailure};
-use crate::train::{self, Objective, Settings};
+use crate::train::masking::Masking;
+use crate::train::{self, MaskedLm, Rows, Settings};
 
 /// Trains `bundle` as a masked language model on `documents`.
 pub(super) fn masked_lm(stage: &Stage, bundle: Bundle, documents: &[String]) -> Result<Outcome, StageFailure> {
@@ -33,8 +34,14 @@ pub(super) fn masked_lm(stage: &Stage, bundle: Bundle, documents: &[String]) -> 
     if let Some(notice) = bundle.tokenizer.unknown_share(&blocks) {
         stage.notice(&mut notices, notice);
     }
-    let objective = Objective::masked_lm(&bundle.tokenizer, stage.float("mask_probability"), stage.bool("whole_word"));
-    let fitted = train::fit(&mut model, &objective, &blocks, None, &settings, &stage.spec.label, stage.sink)?;
+    let masking = Masking {
+        probability: stage.float("mask_probability"),
+        whole_words: stage.bool("whole_word"),
+        mask_token: bundle.tokenizer.mask_id(),
+        vocab_size: bundle.tokenizer.vocab_size() as u32,
+    };
+    let objective = MaskedLm { masking };
+    let fitted = train::fit(&mut model, &objective, Rows::text(&blocks), None, &settings, &stage.spec.label, stage.sink)?;
     let summary = json!({
         "objective": "masked_lm",
         "rows": blocks.len(),

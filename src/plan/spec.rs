@@ -79,3 +79,11 @@ impl StageFailure {
         self
     }
 }
+
+/// Every layer's errors are diagnostics; a stage that meets one fails with its code, message and help.
+impl<E: miette::Diagnostic> From<E> for StageFailure {
+    fn from(error: E) -> Self {
+        let code = error.code().map_or_else(|| "ftp::stage::failed".to_owned(), |code| code.to_string());
+        Self { code, message: error.to_string(), help: error.help().map(|help| help.to_string()) }
+    }
+}
