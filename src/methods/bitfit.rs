@@ -27,22 +27,8 @@ The result is stored as a delta: the biases and the head, and the digest of the 
     }
 }
 
-/// The paper's rule: whatever is named a bias.
+/// The paper's rule: biases of linear maps and of norms.
 #[cfg(feature = "train")]
-fn trains(parameter: &str) -> bool {
-    parameter == "bias" || parameter.ends_with(".bias")
-}
-
-#[cfg(all(test, feature = "train"))]
-mod tests {
-    use super::trains;
-
-    #[test]
-    fn biases_train_and_weights_do_not() {
-        assert!(trains("bert.encoder.layer.0.attention.self.query.bias"));
-        assert!(trains("bert.embeddings.LayerNorm.bias"));
-        assert!(trains("bert.pooler.dense.bias"));
-        assert!(!trains("bert.encoder.layer.0.attention.self.query.weight"));
-        assert!(!trains("bert.biased.weight"));
-    }
+fn trains(parameter: &crate::nn::models::Slot) -> bool {
+    parameter.is_bias()
 }

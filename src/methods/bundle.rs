@@ -2,15 +2,17 @@
 
 use std::path::Path;
 
-use indexmap::IndexMap;
+use burn::tensor::Device;
+use indexmap::IndexSet;
 use serde_json::json;
 
 use super::stage::Stage;
 use crate::data::tokenizer::Tokenizer;
+use crate::event::Notice;
 use crate::hub;
 use crate::hub::tensors::Tensors;
 use crate::lang::world::{Digest, SourceFacts};
-use crate::nn::models::Model;
+use crate::nn::models::{self, Head, LoadReport, Model, Part, Slot};
 use crate::plan::spec::{DeltaSpec, Outcome, StageFailure};
 use crate::store::Store;
 
@@ -38,27 +40,29 @@ impl Bundle {
     /// A model from the user's Hugging Face directory, whose files must still be those the plan was made with.
     pub fn from_source(facts: &SourceFacts) -> Result<Self, StageFailure> {
         crate::data::verify(facts)?;
-        let directory = facts.files.first().and_then(|file| file.path.parent()).ok_or_else(|| {
+        let first = facts.files.first().and_then(|file| file.path.parent());
+        let directory = first.ok_or_else(|| {
             StageFailure::new("ftp::stage::empty_model", "the model's directory holds no files")
         })?;
         Self::from_directory(directory)
     }
 
     /// A model from a Hugging Face directory.
-    pub fn from_directory(directory: &Path) -> Result<Self, StageFailure> {
-        let config = hub::read_config(directory)?;
-        let tensors = hub::read_weights(directory, &config)?;
-        Ok(Self { config, tensors, tokenizer: Tokenizer::load(directory)?, delta: None, origin: None })
+    pub fn from_directory(path: &Path) -> Result<Self, StageFailure> {
+        let directory = hub::Directory::open(path)?;
+        let (tensors, tokenizer) = (directory.tensors()?, Tokenizer::load(path)?);
+        Ok(Self { config: directory.config().clone(), tensors, tokenizer, delta: None, origin: None })
     }
 
     /// A model from the store: the nearest whole model below the artifact, with every delta above laid over it.
     pub fn open(store: &Store, output: &Digest) -> Result<Self, StageFailure> {
         let artifact = store.artifact(output)?;
         let mut bundle = if artifact.has(WEIGHTS) {
+            let tokenizer_files = hub::TOKENIZER_FILES.into_iter().filter(|name| artifact.has(name));
+            let tokenizer_paths = tokenizer_files.map(|name| artifact.path(name)).collect::<Result<Vec<_>, _>>()?;
             let config = hub::read_json(&artifact.path(CONFIG)?)?;
             let tensors = hub::read_safetensors(&artifact.path(WEIGHTS)?)?;
-            let tokenizer = Tokenizer::from_file(&artifact.path("tokenizer.json")?)?;
-            Self { config, tensors, tokenizer, delta: None, origin: None }
+            Self { config, tensors, tokenizer: Tokenizer::from_file(&artifact.path("tokenizer.json")?)?, delta: None, origin: None }
         } else {
             let base = artifact.manifest.base.clone().ok_or_else(|| {
                 StageFailure::new("ftp::store::no_weights", format!("the artifact {output} has neither weights nor a base"))
@@ -67,25 +71,28 @@ impl Bundle {
         };
         if artifact.has(DELTA) {
             bundle.config = hub::read_json(&artifact.path(CONFIG)?)?;
-            let delta = hub::read_safetensors(&artifact.path(DELTA)?)?;
-            crate::nn::models::drop_head(&mut bundle.tensors);
-            bundle.tensors.extend(delta);
+            models::drop_head(&mut bundle.tensors);
+            bundle.tensors.extend(hub::read_safetensors(&artifact.path(DELTA)?)?);
         }
-        bundle.delta = match artifact.manifest.summary.get("delta") {
-            Some(delta) => serde_json::from_value(delta.clone()).ok(),
-            None => None,
-        };
+        let delta = artifact.manifest.summary.get("delta");
+        bundle.delta = delta.and_then(|delta| serde_json::from_value(delta.clone()).ok());
         bundle.origin = Some(output.clone());
         Ok(bundle)
     }
 
-    /// Writes everything as a directory `transformers` loads.
+    /// Writes everything into a directory `transformers` loads; returns the names of the files.
     pub fn save(&self, directory: &Path) -> Result<Vec<String>, StageFailure> {
-        hub::write_json(&directory.join(CONFIG), &self.config)?;
-        hub::write_safetensors(&directory.join(WEIGHTS), &self.tensors)?;
+        hub::write_model(directory, &self.config, &self.tensors)?;
         let mut files = vec![CONFIG.to_owned(), WEIGHTS.to_owned()];
         files.extend(self.tokenizer.save(directory)?);
         Ok(files)
+    }
+
+    /// The same model with exactly the tensors its configuration asks for: what `transformers` would save.
+    pub fn tidy(self) -> Result<Self, StageFailure> {
+        let Some(head) = Head::from_config(&self.config) else { return Ok(self) };
+        let (model, _) = Model::new(&self.config, &self.tensors, &head, 0, &Device::flex())?;
+        Ok(Self { config: model.config(), tensors: model.tensors(), ..self })
     }
 }
 
@@ -95,48 +102,64 @@ pub(super) fn hand_over(
     bundle: Bundle,
     model: &Model,
     summary: serde_json::Value,
-    notices: Vec<crate::event::Notice>,
+    notices: Vec<Notice>,
 ) -> Result<Outcome, StageFailure> {
     stage.activity("saving");
     let Some(base) = bundle.delta.as_ref().and(bundle.origin.clone()) else {
-        let whole = Bundle { config: model.config(), tensors: model.tensors(), delta: None, origin: None, ..bundle };
+        let mut tensors = model.tensors();
+        // What this head has no use for but the next one may: BERT's pooler under a masked-LM head.
+        tensors.extend(model.carried().clone());
+        let whole = Bundle { config: model.config(), tensors, ..bundle };
         let files = whole.save(&stage.spec.attempt)?;
         return Ok(Outcome { files, base: None, summary, notices });
     };
     let mut changed = model.tensors();
     changed.retain(|name, _| model.parameters.get(name).is_some_and(|parameter| parameter.trainable));
-    hub::write_json(&stage.file(CONFIG), &model.config())?;
+    hub::write_config(&stage.spec.attempt, &model.config())?;
     hub::write_safetensors(&stage.file(DELTA), &changed)?;
     Ok(Outcome { files: vec![CONFIG.into(), DELTA.into()], base: Some(base), summary, notices })
+}
+
+/// Says what of a model is new and what of its file has no use here.
+pub(super) fn report_loading(stage: &Stage, notices: &mut Vec<Notice>, report: &LoadReport) {
+    if !report.missing.is_empty() {
+        let message = format!("new, drawn from the seed: {}", modules(&report.missing));
+        stage.notice(notices, Notice::new("ftp::model::new_parameters", message));
+    }
+    if !report.unused.is_empty() {
+        let message = format!("of no use here and left out: {}", modules(&report.unused));
+        stage.notice(notices, Notice::new("ftp::model::unused_tensors", message));
+    }
+}
+
+/// Parameter names, shortened to the modules they belong to.
+fn modules(names: &[String]) -> String {
+    let modules: IndexSet<&str> = names.iter().map(|name| name.rsplit_once('.').map_or(name.as_str(), |(module, _)| module)).collect();
+    let shown: Vec<&str> = modules.iter().take(4).copied().collect();
+    match modules.len() - shown.len() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
 }
 
 /// Marks what trains: everything, or what the attached delta method says, and in any case what is new.
 ///
 /// # Errors
 /// When the delta method finds nothing to train in this architecture.
-pub(super) fn choose_trainable(bundle: &Bundle, model: &mut Model, fresh: &[String]) -> Result<(), StageFailure> {
-    let Some(spec) = &bundle.delta else {
-        model.parameters.values_mut().for_each(|parameter| parameter.trainable = true);
-        return Ok(());
-    };
+pub(super) fn choose_trainable(bundle: &Bundle, model: &mut Model, new: &[String]) -> Result<(), StageFailure> {
+    let Some(spec) = &bundle.delta else { return Ok(()) };
     let delta = super::delta(&spec.method).ok_or_else(|| {
         StageFailure::new("ftp::stage::unknown_method", format!("this version of ftp has no delta method `{}`", spec.method))
     })?;
-    let heads = model.head_parameters();
-    let mut found = 0;
-    for (name, parameter) in &mut model.parameters {
-        let in_delta = (delta.trains)(name);
-        let new = heads.contains(name) || fresh.contains(name);
-        found += usize::from(in_delta && !new);
-        parameter.trainable = in_delta || new;
-    }
-    if found == 0 {
+    let is_new = |slot: &Slot| slot.part == Part::Head || new.contains(&slot.name);
+    if !model.layout().slots.iter().any(|slot| (delta.trains)(slot) && !is_new(slot)) {
         return Err(StageFailure::new(
             "ftp::peft::nothing_to_train",
             format!("`{}` finds nothing to train in this model: it would train the new head only", spec.method),
         )
         .help("choose another delta method, or fine-tune all weights by leaving `peft(..)` out"));
     }
+    model.train_only(|slot| (delta.trains)(slot) || is_new(slot));
     Ok(())
 }
 
@@ -155,11 +178,7 @@ pub(super) fn parametrise(stage: &Stage) -> Result<Outcome, StageFailure> {
     Ok(Outcome { files, base: bundle.origin, summary, notices: vec![] })
 }
 
-/// What of a model is trained, for reports.
+/// How much of a model trained, for reports.
 pub(super) fn trained_share(model: &Model) -> serde_json::Value {
-    let count = |trained_only: bool| -> usize {
-        model.parameters.values().filter(|p| p.trainable || !trained_only).map(|p| p.weight.count()).sum()
-    };
-    json!({ "trained": count(true), "total": count(false) })
+    json!({ "trained": model.trainable_count(), "total": model.count() })
 }
-

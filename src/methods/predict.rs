@@ -5,7 +5,7 @@ use serde_json::json;
 use super::bundle::Bundle;
 use crate::data::tokenizer::Tokenizer;
 use crate::lang::world::Task;
-use crate::nn::models::{self, Head, Model};
+use crate::nn::models::{Head, Model};
 use crate::plan::spec::StageFailure;
 use crate::train;
 
@@ -28,10 +28,10 @@ impl Predictor {
     /// # Errors
     /// When the model has no sequence head: a directory that holds only an encoder can't label anything.
     pub fn new(bundle: Bundle, max_length: usize, device: &str) -> Result<Self, StageFailure> {
-        let task = models::task_of(&bundle.config).ok_or_else(|| {
-            StageFailure::new("ftp::predict::no_head", "the model's config.json names no labels")
-                .help("give a directory that `publish` wrote after a `finetune(..)`")
-        })?;
+        let Some(Head::Sequence(task)) = Head::from_config(&bundle.config) else {
+            return Err(StageFailure::new("ftp::predict::no_head", "the model's config.json describes no classification head")
+                .help("give a directory that `publish` wrote after a `finetune(..)`"));
+        };
         let device = train::device(device)?;
         let (model, report) = Model::new(&bundle.config, &bundle.tensors, &Head::Sequence(task.clone()), 0, &device)?;
         if let Some(missing) = report.missing.first() {

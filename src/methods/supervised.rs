@@ -2,13 +2,13 @@
 
 use serde_json::json;
 
-use super::bundle::{choose_trainable, hand_over, trained_share};
+use super::bundle::{choose_trainable, hand_over, report_loading, trained_share};
 use super::stage::Stage;
 use crate::data::batch::Encoding;
 use crate::data::set::{Example, Target};
 use crate::event::{Event, Notice};
 use crate::lang::world::Task;
-use crate::nn::models::{Head, Model};
+use crate::nn::models::{self, Head, Model};
 use crate::plan::spec::{Outcome, StageFailure};
 use crate::train::{self, Prediction, Rows, Scores, SequenceTask, Settings};
 
@@ -19,14 +19,14 @@ pub(super) fn fine_tune(stage: &Stage, slot: &str) -> Result<Outcome, StageFailu
     let device = train::device(&stage.spec.device)?;
     let (set, set_name) = stage.labelled(slot)?;
     let mut bundle = stage.model()?;
-    if let Some(dropped) = crate::nn::models::replace_head(&bundle.config, &mut bundle.tensors, &set.task) {
-        stage.notice(&mut notices, Notice::new("ftp::model::head_dropped", format!("{dropped}; {set_name} brings its own")));
+    let old = models::drop_head(&mut bundle.tensors);
+    if !old.is_empty() {
+        let message = format!("the old head ({}) was dropped; {set_name} brings its own", old.join(", "));
+        stage.notice(&mut notices, Notice::new("ftp::model::head_dropped", message));
     }
     let head = Head::Sequence(set.task.clone());
     let (mut model, report) = Model::new(&bundle.config, &bundle.tensors, &head, settings.seed, &device)?;
-    for notice in report.notices() {
-        stage.notice(&mut notices, notice);
-    }
+    report_loading(stage, &mut notices, &report);
     choose_trainable(&bundle, &mut model, &report.missing)?;
 
     let limit = (stage.int("max_length") as usize).min(model.max_tokens());

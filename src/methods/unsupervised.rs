@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::bundle::{Bundle, choose_trainable, hand_over, trained_share};
+use super::bundle::{Bundle, choose_trainable, hand_over, report_loading, trained_share};
 use super::stage::Stage;
 use crate::data::batch;
 use crate::event::Notice;
@@ -18,9 +18,7 @@ pub(super) fn masked_lm(stage: &Stage, bundle: Bundle, documents: &[String]) -> 
     let device = train::device(&stage.spec.device)?;
     let (mut model, report) = Model::new(&bundle.config, &bundle.tensors, &Head::MaskedLm, settings.seed, &device)?;
     if !bundle.tensors.is_empty() {
-        for notice in report.notices() {
-            stage.notice(&mut notices, notice);
-        }
+        report_loading(stage, &mut notices, &report);
     }
     choose_trainable(&bundle, &mut model, &report.missing)?;
 
