@@ -1,3 +1,8 @@
+//! Models of tensors: operations, parameters by name, forward passes, architectures.
+//!
+//! An architecture ([`models`]) calls its maps, norms and embeddings through a [`pass::Pass`], by name; the pass looks
+//! their [`parameters`] up, decides which are differentiated, and computes with [`ops`].
+
 pub mod models;
 pub mod ops;
 pub mod parameters;

@@ -1,0 +1,151 @@
+//! The encoder the BERT family shares: embeddings, then layers of self-attention and feed-forward, each followed by
+//! dropout, residual and LayerNorm (Devlin et al. 2019; Vaswani et al. 2017). Architectures differ in names and sizes.
+
+use std::sync::Arc;
+
+use burn::tensor::Tensor;
+
+use super::activation::Activation;
+use super::error::ModelError;
+use super::layout::{Init, Layout, Part};
+use crate::data::batch::Batch;
+use crate::nn::pass::Pass;
+
+/// Sizes and rates of an encoder.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Dimensions {
+    pub vocab_size: usize,
+    pub hidden_size: usize,
+    pub num_hidden_layers: usize,
+    pub num_attention_heads: usize,
+    pub intermediate_size: usize,
+    pub max_position_embeddings: usize,
+    /// Row of the word embeddings that stays zero when drawn anew.
+    pub pad_token_id: Option<usize>,
+    /// Standard deviation of weights drawn anew.
+    pub initializer_range: f32,
+    pub hidden_act: Activation,
+    pub layer_norm_eps: f32,
+    pub hidden_dropout_prob: f32,
+    pub attention_probs_dropout_prob: f32,
+}
+
+impl Dimensions {
+    /// Refuses sizes that do not fit each other. `heads` is the setting's name.
+    pub fn check(self, heads: &str) -> Result<Self, ModelError> {
+        if self.hidden_size.is_multiple_of(self.num_attention_heads) {
+            return Ok(self);
+        }
+        Err(ModelError::BadSetting {
+            key: heads.into(),
+            found: self.num_attention_heads.to_string(),
+            expected: format!("a divisor of the hidden size, {}", self.hidden_size),
+        })
+    }
+}
+
+/// Sums of word, position and token type embeddings, normalised. Fields are sites.
+#[derive(Debug, Clone)]
+pub(super) struct Embeddings {
+    pub word_embeddings: String,
+    pub position_embeddings: String,
+    pub position_init: Init,
+    /// With the number of types.
+    pub token_type_embeddings: Option<(String, usize)>,
+    pub layer_norm: String,
+    pub dropout: String,
+}
+
+impl Embeddings {
+    fn declare(&self, layout: &mut Layout, dimensions: &Dimensions) {
+        let size = dimensions.hidden_size;
+        let words = Init::Normal { padding: dimensions.pad_token_id };
+        layout.embedding(&self.word_embeddings, dimensions.vocab_size, size, words);
+        layout.embedding(&self.position_embeddings, dimensions.max_position_embeddings, size, self.position_init);
+        if let Some((site, types)) = &self.token_type_embeddings {
+            layout.embedding(site, *types, size, Init::Normal { padding: None });
+        }
+        layout.layer_norm(Part::Encoder, &self.layer_norm, size);
+    }
+
+    /// -> `[T, hidden_size]`.
+    fn forward(&self, pass: &Pass, dimensions: &Dimensions, batch: &Batch, positions: Arc<[u32]>) -> Tensor<2> {
+        let mut sum = pass.embedding(&self.word_embeddings, batch.ids.clone());
+        if let Some((site, types)) = &self.token_type_embeddings {
+            // A model with one type has only row 0, whatever the tokenizer calls the second text.
+            let segments = if *types == 1 { vec![0; batch.tokens()].into() } else { batch.segments.clone() };
+            sum = sum + pass.embedding(site, segments);
+        }
+        sum = sum + pass.embedding(&self.position_embeddings, positions);
+        let normed = pass.layer_norm(&self.layer_norm, sum, None, dimensions.layer_norm_eps, 0.0);
+        pass.dropout(&self.dropout, normed, dimensions.hidden_dropout_prob)
+    }
+}
+
+/// One layer. Fields are sites.
+#[derive(Debug, Clone)]
+pub(super) struct Layer {
+    pub query: String,
+    pub key: String,
+    pub value: String,
+    /// Names the dropout of the attention probabilities.
+    pub attention: String,
+    pub attention_output: String,
+    pub attention_norm: String,
+    /// Probability of dropout between `attention_output` and `attention_norm`.
+    pub attention_output_dropout: f32,
+    pub intermediate: String,
+    pub output: String,
+    pub output_norm: String,
+}
+
+impl Layer {
+    fn declare(&self, layout: &mut Layout, dimensions: &Dimensions) {
+        let (hidden, intermediate) = (dimensions.hidden_size, dimensions.intermediate_size);
+        for site in [&self.query, &self.key, &self.value, &self.attention_output] {
+            layout.linear(Part::Encoder, site, hidden, hidden);
+        }
+        layout.layer_norm(Part::Encoder, &self.attention_norm, hidden);
+        layout.linear(Part::Encoder, &self.intermediate, hidden, intermediate);
+        layout.linear(Part::Encoder, &self.output, intermediate, hidden);
+        layout.layer_norm(Part::Encoder, &self.output_norm, hidden);
+    }
+
+    /// x `[T, hidden_size]` -> `[T, hidden_size]`.
+    fn forward(&self, pass: &Pass, dimensions: &Dimensions, x: Tensor<2>, offsets: &Arc<[u32]>) -> Tensor<2> {
+        let epsilon = dimensions.layer_norm_eps;
+        let query = pass.linear(&self.query, x.clone());
+        let key = pass.linear(&self.key, x.clone());
+        let value = pass.linear(&self.value, x.clone());
+        let (heads, dropout) = (dimensions.num_attention_heads, dimensions.attention_probs_dropout_prob);
+        let mixed = pass.attention(&self.attention, query, key, value, heads, offsets.clone(), dropout);
+        let mixed = pass.linear(&self.attention_output, mixed);
+        let x = pass.layer_norm(&self.attention_norm, mixed, Some(x), epsilon, self.attention_output_dropout);
+
+        let inner = dimensions.hidden_act.apply(pass.linear(&self.intermediate, x.clone())); // [T, intermediate_size]
+        let inner = pass.linear(&self.output, inner);
+        pass.layer_norm(&self.output_norm, inner, Some(x), epsilon, dimensions.hidden_dropout_prob)
+    }
+}
+
+/// Embeddings and layers.
+#[derive(Debug, Clone)]
+pub(super) struct Encoder {
+    pub dimensions: Dimensions,
+    pub embeddings: Embeddings,
+    pub layers: Vec<Layer>,
+}
+
+impl Encoder {
+    pub fn declare(&self, layout: &mut Layout) {
+        self.embeddings.declare(layout, &self.dimensions);
+        self.layers.iter().for_each(|layer| layer.declare(layout, &self.dimensions));
+    }
+
+    /// positions `[T]` -> `[T, hidden_size]`.
+    pub fn forward(&self, pass: &Pass, batch: &Batch, positions: Arc<[u32]>) -> Tensor<2> {
+        let embedded = self.embeddings.forward(pass, &self.dimensions, batch, positions);
+        let run = |x, layer: &Layer| layer.forward(pass, &self.dimensions, x, &batch.offsets);
+        self.layers.iter().fold(embedded, run)
+    }
+}
