@@ -232,10 +232,7 @@ fn restore(parameters: &mut Parameters, weights: Vec<(String, Weight)>) {
 /// Numbers that train, and all numbers.
 fn count(parameters: &Parameters) -> (u64, u64) {
     parameters.values().fold((0, 0), |(trained, total), parameter| {
-        let numbers = match &parameter.weight {
-            Weight::Vector(tensor) => tensor.shape().num_elements(),
-            Weight::Matrix(tensor) => tensor.shape().num_elements(),
-        } as u64;
+        let numbers = parameter.weight.count() as u64;
         (trained + if parameter.trainable { numbers } else { 0 }, total + numbers)
     })
 }
