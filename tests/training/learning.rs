@@ -50,7 +50,8 @@ fn training_biases_and_a_head_memorises_32_rows_and_leaves_every_other_byte() {
         assert!(trainable || before == after, "{name} is frozen but changed");
         changed += usize::from(before != after);
     }
-    assert!(changed >= 30, "{changed}"); // 8 biases a layer, of which the keys' does next to nothing, and the rest
+    // 8 biases a layer, those of a norm and the pooler, the head's two; that of the keys has no gradient but noise.
+    assert!((18..=20).contains(&changed), "{changed}");
 }
 
 #[test]

@@ -107,7 +107,8 @@ fn ten_steps_of_classification_have_the_losses_and_end_at_the_weights_of_transfo
         assert!(off <= 1e-4 * size, "{name} is off by {off} of {size}");
         // Close to where it ended must also mean far from where it began.
         let way = norm(&initial[name].data, &expected.data);
-        assert!(off <= 0.01 * way + 1e-6, "{name} is off by {off} on a way of {way}");
+        // Softmax does not see what is the same for all keys: their bias moves by rounding noise alone.
+        assert!(off <= 0.01 * way || name.ends_with("key.bias"), "{name} is off by {off} on a way of {way}");
     }
 }
 
