@@ -11,7 +11,7 @@ use super::optimizer::{Optimizer, clip_coefficient, global_norm};
 use super::progress::Meter;
 use super::settings::{Keep, Settings};
 use super::step::{Draws, accumulate};
-use crate::event::Event;
+use crate::event::{Event, Notice};
 use crate::nn::models::Model;
 use crate::nn::parameters::{Parameters, Weight};
 use crate::random::Key;
@@ -73,6 +73,10 @@ pub fn fit(
         for notice in objective.check(rows)? {
             sink(Event::Notice { stage: stage.to_owned(), notice });
         }
+    }
+    if dev.is_none() && (settings.patience.is_some() || settings.metric.is_some()) {
+        let message = "there are no dev rows, so patience and metric have no effect: the last weights are kept";
+        sink(Event::Notice { stage: stage.to_owned(), notice: Notice::new("ftp::train::no_dev", message) });
     }
     let (trained_parameters, total_parameters) = count(&model.parameters);
     if trained_parameters == 0 {

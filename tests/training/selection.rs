@@ -90,3 +90,19 @@ fn steps_take_the_place_of_epochs() {
     let (fitted, ..) = against_itself(&Settings { steps: Some(1), epochs: 3.0, ..settings() });
     assert_eq!((fitted.steps, fitted.epochs), (1, 0.5));
 }
+
+#[test]
+fn patience_without_dev_rows_is_told_to_have_no_effect() {
+    let (encodings, targets) = marked(16, 5);
+    let rows = Rows::labelled(&encodings, &targets);
+    let notices = RefCell::new(Vec::new());
+    let sink = |event| {
+        if let Event::Notice { notice, .. } = event {
+            notices.borrow_mut().push(notice.code);
+        }
+    };
+    let settings = Settings { patience: Some(1), epochs: 4.0, ..settings() };
+    let fitted = fit(&mut classifier(0.0), &classification(), rows, None, &settings, "stage", &sink).unwrap();
+    assert_eq!((fitted.epochs, fitted.dev), (4.0, None));
+    assert_eq!(notices.into_inner(), ["ftp::train::no_dev"]);
+}
