@@ -30,6 +30,34 @@ impl Key {
         philox(self.key, [counter as u32, (counter >> 32) as u32, self.stream as u32, (self.stream >> 32) as u32])
     }
 
+    /// The draws of counters from `first` on, four a counter: what [`Key::bits`] gives, many at a time.
+    pub fn fill(self, first: u64, draws: &mut [u32]) {
+        const LANES: usize = 16;
+        let (high_stream, low_stream) = ((self.stream >> 32) as u32, self.stream as u32);
+        for (block, draws) in draws.chunks_mut(4 * LANES).enumerate() {
+            let first = first + (block * LANES) as u64;
+            let mut key = self.key;
+            let mut a: [u32; LANES] = std::array::from_fn(|lane| (first + lane as u64) as u32);
+            let mut b: [u32; LANES] = std::array::from_fn(|lane| ((first + lane as u64) >> 32) as u32);
+            let (mut c, mut d) = ([low_stream; LANES], [high_stream; LANES]);
+            for round in 0..10 {
+                if round > 0 {
+                    key = [key[0].wrapping_add(KEY_STEPS[0]), key[1].wrapping_add(KEY_STEPS[1])];
+                }
+                for lane in 0..LANES {
+                    let low = u64::from(a[lane]) * MULTIPLIERS[0];
+                    let high = u64::from(c[lane]) * MULTIPLIERS[1];
+                    a[lane] = (high >> 32) as u32 ^ b[lane] ^ key[0];
+                    c[lane] = (low >> 32) as u32 ^ d[lane] ^ key[1];
+                    (b[lane], d[lane]) = (high as u32, low as u32);
+                }
+            }
+            for (at, draw) in draws.iter_mut().enumerate() {
+                *draw = [&a, &b, &c, &d][at % 4][at / 4];
+            }
+        }
+    }
+
     /// The `index`-th uniform draw in [0, 1), 24 bits.
     pub fn uniform(self, index: u64) -> f32 {
         (self.bits(index / 4)[(index % 4) as usize] >> 8) as f32 * (1.0 / (1 << 24) as f32)
@@ -57,14 +85,17 @@ impl Key {
     }
 }
 
+const MULTIPLIERS: [u64; 2] = [0xD251_1F53, 0xCD9E_8D57];
+const KEY_STEPS: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
+
 #[inline(always)]
 fn philox(mut key: [u32; 2], mut counter: [u32; 4]) -> [u32; 4] {
     for round in 0..10 {
         if round > 0 {
-            key = [key[0].wrapping_add(0x9E37_79B9), key[1].wrapping_add(0xBB67_AE85)];
+            key = [key[0].wrapping_add(KEY_STEPS[0]), key[1].wrapping_add(KEY_STEPS[1])];
         }
-        let low = u64::from(counter[0]) * 0xD251_1F53;
-        let high = u64::from(counter[2]) * 0xCD9E_8D57;
+        let low = u64::from(counter[0]) * MULTIPLIERS[0];
+        let high = u64::from(counter[2]) * MULTIPLIERS[1];
         counter = [
             (high >> 32) as u32 ^ counter[1] ^ key[0],
             high as u32,
@@ -88,6 +119,16 @@ mod tests {
             philox([0xa409_3822, 0x299f_31d0], [0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344]),
             [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1]
         );
+    }
+
+    #[test]
+    fn draws_made_many_at_a_time_are_those_made_one_at_a_time() {
+        let key = Key::new(3, "dropout").at(5);
+        let mut draws = [0; 4 * 37 + 2];
+        key.fill(u64::from(u32::MAX) - 3, &mut draws);
+        for (index, draw) in draws.into_iter().enumerate() {
+            assert_eq!(draw, key.bits(u64::from(u32::MAX) - 3 + index as u64 / 4)[index % 4]);
+        }
     }
 
     #[test]

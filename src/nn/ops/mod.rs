@@ -3,11 +3,29 @@
 //! On the CPU they run on plain slices through burn's extension mechanism; on other devices, and as the oracle in tests,
 //! each has a twin of ordinary burn tensor operations. Shapes: `T` tokens of a packed batch, `d` features.
 
+mod adamw;
+mod attention;
+mod cross_entropy;
+mod extension;
+mod gelu;
+mod layer_norm;
+mod linear;
+mod mask;
+mod parallel;
+mod rows;
+#[cfg(test)]
+mod tests;
+mod twin;
+mod vector;
+
 use std::sync::Arc;
 
 use burn::tensor::Tensor;
 
 use crate::random::Key;
+
+pub use adamw::squared_sum;
+use extension::{apply, on_cpu};
 
 /// Dropout at one site of one step: which elements fall is a pure function of the key.
 #[derive(Debug, Clone, Copy)]
@@ -19,17 +37,23 @@ pub struct Dropout {
 
 /// `x W^T + b`. x `[T, in]`, weight `[out, in]` (as `transformers` stores it), bias `[out]` -> `[T, out]`.
 pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
-    todo!()
+    if !on_cpu(&x) {
+        return twin::linear(x, weight, bias);
+    }
+    match bias {
+        Some(bias) => apply(linear::Linear, [x.into(), weight.into(), bias.into()]),
+        None => apply(linear::Linear, [x.into(), weight.into()]),
+    }
 }
 
 /// Rows of a table. table `[V, d]`, ids `[T]` -> `[T, d]`.
 pub fn embedding(table: Tensor<2>, ids: Arc<[u32]>) -> Tensor<2> {
-    todo!()
+    gather(table, ids)
 }
 
 /// Rows of an activation. x `[T, d]`, rows `[N]` -> `[N, d]`.
 pub fn gather(x: Tensor<2>, rows: Arc<[u32]>) -> Tensor<2> {
-    todo!()
+    if on_cpu(&x) { apply(rows::Rows { rows }, [x.into()]) } else { twin::rows(x, &rows) }
 }
 
 /// Scaled dot-product attention inside each sequence, bidirectional. query, key, value `[T, heads * head_dim]`,
@@ -42,12 +66,15 @@ pub fn attention(
     offsets: Arc<[u32]>,
     dropout: Option<Dropout>,
 ) -> Tensor<2> {
-    todo!()
+    if !on_cpu(&query) {
+        return twin::attention(query, key, value, heads, &offsets, dropout);
+    }
+    apply(attention::Attention { heads, offsets, dropout }, [query.into(), key.into(), value.into()])
 }
 
 /// `x Phi(x)`, the erf form. Any shape `[T, d]`.
 pub fn gelu(x: Tensor<2>) -> Tensor<2> {
-    todo!()
+    if on_cpu(&x) { apply(gelu::Gelu, [x.into()]) } else { twin::gelu(x) }
 }
 
 /// `LayerNorm(residual + dropout(x))`; without `residual`, of `x` alone. x, residual `[T, d]`, weight, bias `[d]`.
@@ -59,18 +86,28 @@ pub fn layer_norm(
     epsilon: f32,
     dropout: Option<Dropout>,
 ) -> Tensor<2> {
-    todo!()
+    if !on_cpu(&x) {
+        return twin::layer_norm(x, residual, weight, bias, epsilon, dropout);
+    }
+    let kernel = layer_norm::LayerNorm { epsilon, dropout };
+    match residual {
+        Some(residual) => apply(kernel, [x.into(), weight.into(), bias.into(), residual.into()]),
+        None => apply(kernel, [x.into(), weight.into(), bias.into()]),
+    }
 }
 
 /// Zeroes elements with `probability`, scales the rest by 1 / (1 - probability). x `[T, d]`.
 pub fn dropout(x: Tensor<2>, dropout: Dropout) -> Tensor<2> {
-    todo!()
+    if on_cpu(&x) { apply(mask::Drop(dropout), [x.into()]) } else { twin::dropout(x, dropout) }
 }
 
 /// Sum (not mean) of the softmax cross-entropies of the rows whose target is not negative. logits `[N, C]`,
 /// targets `[N]` -> `[1]`.
 pub fn cross_entropy(logits: Tensor<2>, targets: Arc<[i32]>) -> Tensor<1> {
-    todo!()
+    if !on_cpu(&logits) {
+        return twin::cross_entropy(logits, targets);
+    }
+    apply(cross_entropy::CrossEntropy { targets }, [logits.into()])
 }
 
 /// One AdamW update (Loshchilov & Hutter 2019, algorithm 2), in place where the tensors are not shared.
@@ -86,22 +123,4 @@ pub struct AdamW {
     pub step: u64,
     /// The gradient is multiplied by this first: the clipping coefficient, 1 for none.
     pub scale: f32,
-}
-
-impl AdamW {
-    /// Updates a parameter and its moments. All plain (not autodiff) tensors of the same shape.
-    pub fn update<const D: usize>(
-        &self,
-        parameter: Tensor<D>,
-        gradient: Tensor<D>,
-        first: Tensor<D>,
-        second: Tensor<D>,
-    ) -> (Tensor<D>, Tensor<D>, Tensor<D>) {
-        todo!()
-    }
-}
-
-/// Sum of squares in f64, the same whatever the number of threads.
-pub fn squared_sum<const D: usize>(x: &Tensor<D>) -> f64 {
-    todo!()
 }
