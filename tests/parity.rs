@@ -10,10 +10,11 @@ use burn::tensor::{Device, Tensor, TensorData};
 use ftp::data::batch::{Batch, Encoding};
 use ftp::hub::tensors::{HostTensor, Tensors};
 use ftp::hub::{Directory, read_safetensors, write_model};
+use ftp::nn::models::layout::{Part, Role, Slot};
 use ftp::nn::models::{Head, Model};
 use ftp::nn::ops;
 use ftp::nn::parameters::Weight;
-use ftp::nn::pass::{Pass, without_gradient};
+use ftp::nn::pass::{Gradients, Pass, without_gradient};
 use ftp::random::Key;
 use serde_json::{Value, json};
 
@@ -64,7 +65,8 @@ fn assert_close(what: &str, ours: &HostTensor, theirs: &HostTensor, floor: f32) 
     assert!(difference <= TOLERANCE * scale, "{what}: off by {difference:e} where the largest is {scale:e}");
 }
 
-fn check(name: &str, dropout: bool) {
+/// A fixture's model; without dropout unless asked for.
+fn model(name: &str, dropout: bool) -> Model {
     let (directory, head) = open(name);
     let mut config = directory.config().clone();
     if !dropout {
@@ -78,23 +80,35 @@ fn check(name: &str, dropout: bool) {
     let unused: &[&str] = if name == "bert_mlm_untied" { &["cls.predictions.bias"] } else { &[] };
     assert_eq!(report.missing, Vec::<String>::new());
     assert_eq!(report.unused, unused);
-    let expected = format!("{}.safetensors", if dropout { "dropout" } else { "eval" });
-    let expected = read_safetensors(&folder(name).join(expected)).unwrap();
-    let (batch, targets) = case(name);
+    model
+}
 
+/// Outputs by name and gradients, computed in a training pass as the fixtures' script does.
+fn run(name: &str, model: &Model) -> (Tensors, Gradients) {
+    let (batch, targets) = case(name);
     let pass = Pass::training(&model.parameters, Key::new(7, "dropout").at(3));
     let hidden = model.encode(&pass, &batch);
-    let logits = match head {
+    let logits = match model.head() {
         Head::MaskedLm => model.mlm_logits(&pass, hidden.clone()),
         Head::Sequence(_) => model.sequence_logits(&pass, hidden.clone(), &batch),
     };
-    let loss = loss(&model, logits.clone(), &targets);
-    for (what, tensor) in [("hidden", hidden), ("logits", logits)] {
-        assert_close(what, &Weight::Matrix(tensor.inner()).to_host(), &expected[what], 0.0);
-    }
-    assert_close("loss", &Weight::Vector(loss.clone().inner()).to_host(), &expected["loss"], 0.0);
+    let loss = loss(model, logits.clone(), &targets);
+    let outputs = [
+        ("hidden".to_string(), Weight::Matrix(hidden.inner()).to_host()),
+        ("logits".to_string(), Weight::Matrix(logits.inner()).to_host()),
+        ("loss".to_string(), Weight::Vector(loss.clone().inner()).to_host()),
+    ];
+    (Tensors::from(outputs), pass.gradients(loss))
+}
 
-    let gradients = pass.gradients(loss);
+fn check(name: &str, dropout: bool) {
+    let model = model(name, dropout);
+    let expected = format!("{}.safetensors", if dropout { "dropout" } else { "eval" });
+    let expected = read_safetensors(&folder(name).join(expected)).unwrap();
+    let (outputs, gradients) = run(name, &model);
+    for (what, output) in &outputs {
+        assert_close(what, output, &expected[what], 0.0);
+    }
     assert_eq!(without_gradient(&model.parameters, &gradients), Vec::<&str>::new());
     let theirs: Tensors = expected
         .into_iter()
@@ -146,6 +160,29 @@ fn evaluating_is_training_without_dropout() {
         assert!(!hidden.is_autodiff(), "{name}: an evaluating pass must not pay for gradients");
         let expected = read_safetensors(&folder(name).join("eval.safetensors")).unwrap();
         assert_close(name, &Weight::Matrix(hidden).to_host(), &expected["hidden"], 0.0);
+    }
+}
+
+#[test]
+fn freezing_parameters_changes_no_gradient_of_the_others() {
+    let choices: [fn(&Slot) -> bool; 4] = [
+        Slot::is_bias,
+        |slot| slot.part == Part::Head,
+        |slot| slot.role == Role::Embedding,
+        |slot| slot.name.contains("layer.1.") && slot.role == Role::Weight,
+    ];
+    for name in FIXTURES {
+        let mut model = model(name, true);
+        let (_, all) = run(name, &model);
+        for trains in choices {
+            model.train_only(trains);
+            let (_, some) = run(name, &model);
+            let expected = model.layout().slots.iter().filter(|slot| trains(slot)).map(|slot| &slot.name);
+            assert_eq!(some.keys().collect::<Vec<_>>(), expected.collect::<Vec<_>>(), "{name}");
+            for (parameter, gradient) in &some {
+                assert_close(parameter, &gradient.to_host(), &all[parameter].to_host(), 1e-3);
+            }
+        }
     }
 }
 
