@@ -165,3 +165,91 @@ pub fn without_gradient<'a>(parameters: &'a Parameters, gradients: &Gradients) -
     let trainable = parameters.iter().filter(|(_, parameter)| parameter.trainable);
     trainable.map(|(name, _)| name.as_str()).filter(|name| !gradients.contains_key(*name)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::backend::Flex;
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::hub::tensors::HostTensor;
+    use crate::nn::parameters::Parameter;
+
+    fn parameter(shape: &[usize], data: &[f32], trainable: bool) -> Parameter {
+        let tensor = HostTensor { shape: shape.to_vec(), data: data.to_vec() };
+        Parameter { weight: Weight::from_host(&tensor, &Device::flex()).unwrap(), trainable }
+    }
+
+    fn parameters() -> Parameters {
+        Parameters::from([
+            ("table.weight".to_string(), parameter(&[2, 2], &[1.0, 2.0, 3.0, 4.0], true)),
+            ("map.weight".to_string(), parameter(&[2, 2], &[1.0, 0.0, 0.0, -1.0], false)),
+            ("map.bias".to_string(), parameter(&[2], &[0.5, 0.5], true)),
+            ("idle.bias".to_string(), parameter(&[1], &[0.0], true)),
+        ])
+    }
+
+    #[test]
+    fn only_trainable_parameters_the_loss_depends_on_get_gradients() {
+        let parameters = parameters();
+        let pass = Pass::training(&parameters, Key::new(0, "dropout"));
+        let x = pass.embedding("table", vec![1, 1, 0].into());
+        let loss = pass.linear("map", x).sum();
+        let gradients = pass.gradients(loss);
+        assert_eq!(gradients.keys().collect::<Vec<_>>(), ["table.weight", "map.bias"]);
+        assert_eq!(without_gradient(&parameters, &gradients), ["idle.bias"]);
+        // d sum(W x + b) / dx = column sums of W = (1, -1), once for row 0 and twice for row 1; d / db counts the rows.
+        assert_eq!(gradients["table.weight"].to_host().data, [1.0, -1.0, 2.0, -2.0]);
+        assert_eq!(gradients["map.bias"].to_host().data, [3.0, 3.0]);
+    }
+
+    #[test]
+    fn gradients_of_both_uses_of_a_tied_weight_add_up() {
+        let parameters = parameters();
+        let pass = Pass::training(&parameters, Key::new(0, "dropout"));
+        let x = pass.embedding("table", vec![0].into()); // [1, 2]
+        let loss = pass.linear_of("decoder", "table.weight", "decoder.bias", x).sum();
+        let gradients = pass.gradients(loss);
+        // loss = sum_v t_v . t_0; d / dt_0 = sum_v t_v + t_0 = (4, 6) + (1, 2), d / dt_1 = t_0.
+        assert_eq!(gradients["table.weight"].to_host().data, [5.0, 8.0, 1.0, 2.0]);
+    }
+
+    #[test]
+    fn a_loss_without_trainable_parameters_has_no_gradients() {
+        let mut parameters = parameters();
+        parameters.values_mut().for_each(|parameter| parameter.trainable = false);
+        let pass = Pass::training(&parameters, Key::new(0, "dropout"));
+        let loss = pass.linear("map", pass.embedding("table", vec![0].into())).sum();
+        assert!(pass.gradients(loss).is_empty());
+    }
+
+    #[test]
+    fn a_parameter_is_not_shared_with_anything_once_its_pass_has_ended() {
+        let mut parameters = parameters();
+        let pass = Pass::training(&parameters, Key::new(0, "dropout"));
+        let loss = pass.linear("map", pass.embedding("table", vec![0, 1].into())).sum();
+        assert_eq!(pass.gradients(loss).len(), 2);
+        for (name, parameter) in parameters.drain(..) {
+            let unique = match parameter.weight {
+                Weight::Vector(vector) => vector.try_into_primitive::<Flex>().unwrap().is_unique(),
+                Weight::Matrix(matrix) => matrix.try_into_primitive::<Flex>().unwrap().is_unique(),
+            };
+            assert!(unique, "{name} could not be updated in place");
+        }
+    }
+
+    #[test]
+    fn dropout_draws_differ_by_site_and_repeat_for_the_same_key() {
+        let parameters = Parameters::new();
+        let x = Tensor::<2>::ones([8, 8], &Device::flex());
+        let fallen = |site: &str, step: u64| {
+            let pass = Pass::training(&parameters, Key::new(3, "dropout").at(step));
+            Weight::Matrix(pass.dropout(site, x.clone(), 0.5)).to_host()
+        };
+        assert_eq!(fallen("a", 0), fallen("a", 0));
+        assert_ne!(fallen("a", 0), fallen("b", 0));
+        assert_ne!(fallen("a", 0), fallen("a", 1));
+        let evaluating = Weight::Matrix(Pass::evaluating(&parameters).dropout("a", x.clone(), 0.5)).to_host();
+        assert!(evaluating.data.iter().all(|value| *value == 1.0));
+    }
+}

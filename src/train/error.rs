@@ -74,6 +74,10 @@ pub enum TrainError {
     #[diagnostic(code(ftp::train::metric), help("use one of: {available}"))]
     UnknownMetric { metric: String, available: String },
 
+    #[error("there is no device `{name}`")]
+    #[diagnostic(code(ftp::train::no_device), help("{advice}"))]
+    NoDevice { name: String, advice: String },
+
     #[error("the device failed: {message}")]
     #[diagnostic(
         code(ftp::train::device),

@@ -11,7 +11,7 @@ use super::optimizer::{Optimizer, clip_coefficient, global_norm};
 use super::progress::Meter;
 use super::settings::{Keep, Settings};
 use super::step::{Draws, accumulate};
-use crate::event::Event;
+use crate::event::{Event, Notice};
 use crate::nn::models::Model;
 use crate::nn::parameters::{Parameters, Weight};
 use crate::random::Key;
@@ -73,6 +73,10 @@ pub fn fit(
         for notice in objective.check(rows)? {
             sink(Event::Notice { stage: stage.to_owned(), notice });
         }
+    }
+    if dev.is_none() && (settings.patience.is_some() || settings.metric.is_some()) {
+        let message = "there are no dev rows, so patience and metric have no effect: the last weights are kept";
+        sink(Event::Notice { stage: stage.to_owned(), notice: Notice::new("ftp::train::no_dev", message) });
     }
     let (trained_parameters, total_parameters) = count(&model.parameters);
     if trained_parameters == 0 {
@@ -232,10 +236,7 @@ fn restore(parameters: &mut Parameters, weights: Vec<(String, Weight)>) {
 /// Numbers that train, and all numbers.
 fn count(parameters: &Parameters) -> (u64, u64) {
     parameters.values().fold((0, 0), |(trained, total), parameter| {
-        let numbers = match &parameter.weight {
-            Weight::Vector(tensor) => tensor.shape().num_elements(),
-            Weight::Matrix(tensor) => tensor.shape().num_elements(),
-        } as u64;
+        let numbers = parameter.weight.count() as u64;
         (trained + if parameter.trainable { numbers } else { 0 }, total + numbers)
     })
 }

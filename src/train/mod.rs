@@ -4,6 +4,7 @@
 //! summed loss; [`Settings`] are the parameters all training methods share. Everything is a pure function of the rows,
 //! the weights and the seed: on the CPU two runs give the same bits whatever the number of threads.
 
+mod device;
 pub mod error;
 pub mod evaluation;
 pub mod looping;
@@ -19,6 +20,7 @@ pub mod sequence;
 pub mod settings;
 pub mod step;
 
+pub use device::device;
 pub use error::TrainError;
 pub use evaluation::{Evaluation, Scores, evaluate};
 pub use looping::{EpochRecord, Fitted, fit};

@@ -16,8 +16,8 @@ pub enum Head {
 
 impl Head {
     /// The head a `config.json` was saved with, by its `architectures`; `None` for a base model or a head this program does
-    /// not have. Labels come in the order of their ids; without `id2label` they are `LABEL_0` and `LABEL_1`, as in
-    /// `transformers`.
+    /// not have. Labels come in the order of their ids; without `id2label` they are `LABEL_0`, `LABEL_1` ... as in
+    /// `transformers`, `num_labels` or two of them.
     pub fn from_config(config: &Value) -> Option<Self> {
         let class = config.get("architectures")?.get(0)?.as_str()?;
         if class.ends_with("ForMaskedLM") {
@@ -29,7 +29,10 @@ impl Head {
         let text = |value: &Value| value.as_str().map(String::from);
         let labels: Vec<String> = match config.get("id2label").and_then(Value::as_object) {
             Some(map) => (0..map.len()).map(|id| map.get(&id.to_string()).and_then(text)).collect::<Option<_>>()?,
-            None => vec!["LABEL_0".into(), "LABEL_1".into()],
+            None => {
+                let count = config.get("num_labels").and_then(Value::as_u64).unwrap_or(2);
+                (0..count).map(|id| format!("LABEL_{id}")).collect()
+            }
         };
         match config.get("problem_type").and_then(Value::as_str) {
             Some("regression") if labels.len() == 1 => Some(Self::Sequence(Task::Regression)),
@@ -108,6 +111,20 @@ mod tests {
             assert_eq!(config["torch_dtype"], "float32");
             assert!(config.get("num_labels").is_none());
         }
+    }
+
+    #[test]
+    fn labels_without_names_are_numbered_as_in_transformers() {
+        let read = |mut config: Value| {
+            config["architectures"] = json!(["BertForSequenceClassification"]);
+            Head::from_config(&config)
+        };
+        let numbered = |count| Task::Classification { labels: (0..count).map(|id| format!("LABEL_{id}")).collect() };
+        assert_eq!(read(json!({})), Some(Head::Sequence(numbered(2))));
+        assert_eq!(read(json!({"num_labels": 3})), Some(Head::Sequence(numbered(3))));
+        assert_eq!(read(json!({"num_labels": 1})), Some(Head::Sequence(Task::Regression)));
+        assert_eq!(read(json!({"problem_type": "multi_label_classification"})), None);
+        assert_eq!(Head::from_config(&json!({"architectures": ["BertModel"]})), None);
     }
 
     #[test]

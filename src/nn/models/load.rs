@@ -111,5 +111,5 @@ fn draw(slot: &Slot, initializer_range: f32, key: Key) -> HostTensor {
 /// `sin(position / 10000^(2i / d))` in even columns `2i`, the cosine of the same angle in the odd column behind.
 fn wave(position: usize, column: usize, columns: usize) -> f32 {
     let angle = position as f64 / 10_000f64.powf(2.0 * (column / 2) as f64 / columns as f64);
-    (if column % 2 == 0 { angle.sin() } else { angle.cos() }) as f32
+    (if column.is_multiple_of(2) { angle.sin() } else { angle.cos() }) as f32
 }

@@ -155,3 +155,181 @@ impl Model {
         self.trainable_count()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::hub::tensors::HostTensor;
+
+    fn classification(labels: usize) -> Head {
+        Head::Sequence(Task::Classification { labels: (0..labels).map(|label| format!("label {label}")).collect() })
+    }
+
+    fn tiny(model_type: &str) -> Value {
+        json!({
+            "model_type": model_type, "vocab_size": 1000, "hidden_size": 32, "num_hidden_layers": 1,
+            "num_attention_heads": 2, "intermediate_size": 16, "hidden_dim": 16, "max_position_embeddings": 40,
+        })
+    }
+
+    fn fresh(config: &Value, head: &Head, seed: u64) -> Model {
+        let (model, report) = Model::new(config, &Tensors::new(), head, seed, &Device::flex()).unwrap();
+        assert_eq!(report.missing.len(), model.parameters.len());
+        model
+    }
+
+    /// Ben-Zaken et al. 2021: 0.08 % of BERT-large's, 0.09 % of BERT-base's parameters; the counts follow from the
+    /// architecture, L (7 d + ff) + 2 d.
+    #[test]
+    fn biases_of_bert_are_as_many_as_bitfit_counts() {
+        let sizes = [
+            (json!({"model_type": "bert"}), 102_912),
+            (
+                json!({"model_type": "bert", "hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16,
+                   "intermediate_size": 4096}),
+                272_384,
+            ),
+        ];
+        for (config, biases) in sizes {
+            let layout = Model::layout_of(&config, &classification(2)).unwrap();
+            assert_eq!(layout.count(|slot| slot.is_bias() && slot.part != Part::Head), biases);
+        }
+    }
+
+    /// Totals that `transformers` reports (`num_parameters()`) for the published configurations.
+    #[test]
+    fn published_models_have_their_published_numbers_of_parameters() {
+        let roberta = json!({"model_type": "roberta", "max_position_embeddings": 514, "type_vocab_size": 1});
+        for (config, head, count) in [
+            (json!({"model_type": "bert"}), classification(2), 109_483_778),
+            (json!({"model_type": "bert"}), Head::MaskedLm, 109_514_298),
+            (roberta.clone(), classification(2), 124_647_170),
+            (roberta, Head::MaskedLm, 124_697_433),
+            (json!({"model_type": "distilbert"}), classification(2), 66_955_010),
+            (json!({"model_type": "distilbert"}), Head::MaskedLm, 66_985_530),
+        ] {
+            assert_eq!(Model::layout_of(&config, &head).unwrap().count(|_| true), count, "{config} {head:?}");
+        }
+    }
+
+    #[test]
+    fn head_parameters_are_those_a_new_task_needs() {
+        let head = |model_type| fresh(&tiny(model_type), &classification(3), 0).head_parameters().join(" ");
+        assert_eq!(head("bert"), "classifier.weight classifier.bias");
+        assert_eq!(
+            head("roberta"),
+            "classifier.dense.weight classifier.dense.bias classifier.out_proj.weight classifier.out_proj.bias"
+        );
+        assert_eq!(head("distilbert"), "pre_classifier.weight pre_classifier.bias classifier.weight classifier.bias");
+    }
+
+    #[test]
+    fn first_values_are_those_of_transformers_and_depend_on_seed_and_name_only() {
+        let model = fresh(&tiny("bert"), &classification(2), 1);
+        let tensors = model.tensors();
+        let words = &tensors["bert.embeddings.word_embeddings.weight"].data;
+        assert!(words[..32].iter().all(|value| *value == 0.0), "the padding token's row is zero");
+        let (count, sum) = (words.len() as f64 - 32.0, words.iter().map(|value| f64::from(*value)).sum::<f64>());
+        let deviation = (words.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>() / count).sqrt();
+        // Of 31,968 draws: five standard errors of the mean and of the deviation.
+        assert!((sum / count).abs() < 5.0 * 0.02 / count.sqrt(), "{}", sum / count);
+        assert!((deviation - 0.02).abs() < 5.0 * 0.02 / (2.0 * count).sqrt(), "{deviation}");
+        assert!(tensors["bert.embeddings.LayerNorm.weight"].data.iter().all(|value| *value == 1.0));
+        assert!(tensors["classifier.bias"].data.iter().all(|value| *value == 0.0));
+
+        let masked = fresh(&tiny("bert"), &Head::MaskedLm, 1).tensors();
+        assert_eq!(
+            masked["bert.encoder.layer.0.output.dense.weight"],
+            tensors["bert.encoder.layer.0.output.dense.weight"]
+        );
+        assert_ne!(fresh(&tiny("bert"), &classification(2), 2).tensors(), tensors);
+    }
+
+    #[test]
+    fn a_head_with_other_labels_is_drawn_anew_and_reported() {
+        let config = tiny("bert");
+        let mut tensors = fresh(&config, &classification(3), 1).tensors();
+        let (model, report) = Model::new(&config, &tensors, &classification(3), 9, &Device::flex()).unwrap();
+        assert_eq!((report, &model.tensors()), (LoadReport::default(), &tensors));
+
+        let (model, report) = Model::new(&config, &tensors, &classification(2), 9, &Device::flex()).unwrap();
+        assert_eq!(report.missing, ["classifier.weight", "classifier.bias"]);
+        assert_eq!(model.tensors()["classifier.weight"].shape, [2, 32]);
+
+        crate::nn::models::drop_head(&mut tensors);
+        let (_, report) = Model::new(&config, &tensors, &classification(3), 9, &Device::flex()).unwrap();
+        assert_eq!(report.missing, ["classifier.weight", "classifier.bias"]);
+    }
+
+    #[test]
+    fn a_pooler_is_carried_past_a_masked_language_model_and_other_left_overs_are_reported() {
+        let config = tiny("bert");
+        let mut tensors = fresh(&config, &classification(2), 1).tensors();
+        tensors.insert("cls.seq_relationship.bias".into(), HostTensor { shape: vec![2], data: vec![0.0; 2] });
+        let (model, report) = Model::new(&config, &tensors, &Head::MaskedLm, 1, &Device::flex()).unwrap();
+        assert_eq!(report.unused, ["classifier.weight", "classifier.bias", "cls.seq_relationship.bias"]);
+        assert_eq!(model.carried().keys().collect::<Vec<_>>(), ["bert.pooler.dense.weight", "bert.pooler.dense.bias"]);
+        assert_eq!(model.carried()["bert.pooler.dense.weight"], tensors["bert.pooler.dense.weight"]);
+        assert!(!model.tensors().contains_key("bert.pooler.dense.weight"));
+    }
+
+    #[test]
+    fn duplicates_of_tied_weights_in_older_files_are_neither_missing_nor_unused() {
+        let config = tiny("bert");
+        let mut tensors = fresh(&config, &Head::MaskedLm, 1).tensors();
+        let embeddings = tensors["bert.embeddings.word_embeddings.weight"].clone();
+        tensors.insert("cls.predictions.decoder.weight".into(), embeddings);
+        let bias = tensors.shift_remove("cls.predictions.bias").unwrap();
+        tensors.insert("cls.predictions.decoder.bias".into(), bias);
+        let (model, report) = Model::new(&config, &tensors, &Head::MaskedLm, 2, &Device::flex()).unwrap();
+        assert_eq!(report, LoadReport::default());
+        assert!(model.tensors().contains_key("cls.predictions.bias"));
+        assert!(!model.tensors().contains_key("cls.predictions.decoder.weight"));
+    }
+
+    #[test]
+    fn tensors_that_contradict_the_configuration_are_named() {
+        let config = tiny("bert");
+        let whole = fresh(&config, &classification(2), 1).tensors();
+        let load = |tensors: &Tensors| {
+            Model::new(&config, tensors, &classification(2), 1, &Device::flex()).map(|_| ()).unwrap_err()
+        };
+        let name = "bert.encoder.layer.0.output.dense.weight";
+        let mut wrong = whole.clone();
+        wrong[name].shape.reverse();
+        let (found, expected) = (vec![16, 32], vec![32, 16]);
+        assert_eq!(load(&wrong), ModelError::Shape { name: name.into(), found, expected });
+
+        let mut partial = whole;
+        partial.shift_remove(name);
+        assert_eq!(load(&partial), ModelError::Incomplete { count: 1, first: name.into() });
+    }
+
+    #[test]
+    fn what_is_not_supported_is_an_error_that_says_so() {
+        let read = |key: &str, value: Value| {
+            let mut config = tiny("bert");
+            config[key] = value;
+            Model::layout_of(&config, &Head::MaskedLm).unwrap_err().to_string()
+        };
+        assert!(read("position_embedding_type", json!("relative_key")).contains("position_embedding_type"));
+        assert!(read("hidden_act", json!("mish")).contains("mish"));
+        assert!(read("is_decoder", json!(true)).contains("is_decoder"));
+        assert!(read("num_attention_heads", json!(3)).contains("divisor of the hidden size, 32"));
+        assert!(read("model_type", json!("gpt2")).contains("gpt2"));
+        let no_labels = Model::new(&tiny("bert"), &Tensors::new(), &classification(0), 0, &Device::flex());
+        assert_eq!(no_labels.map(|_| ()).unwrap_err(), ModelError::NoLabels);
+    }
+
+    #[test]
+    fn training_only_some_parameters_counts_them() {
+        let mut model = fresh(&tiny("bert"), &classification(2), 1);
+        let biases = model.train_only(|slot| slot.is_bias() || slot.part == Part::Head);
+        // Per layer 7 d + ff, twice d beside them; the classifier's weight and bias.
+        assert_eq!(biases, (7 * 32 + 16) + 2 * 32 + (2 * 32 + 2));
+        assert!(!model.parameters["bert.pooler.dense.weight"].trainable);
+        assert_eq!(model.train_only(|_| true), model.count());
+    }
+}

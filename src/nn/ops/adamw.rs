@@ -18,6 +18,9 @@ struct Factors {
     keep: f32,
     beta1: f32,
     beta2: f32,
+    /// 1 - beta, rounded once: in f32 the difference would lose half its digits.
+    rest1: f32,
+    rest2: f32,
     /// learning rate / (1 - beta1^t)
     rate: f32,
     /// 1 / sqrt(1 - beta2^t)
@@ -37,6 +40,8 @@ impl AdamW {
             keep: (1.0 - self.learning_rate * self.weight_decay) as f32,
             beta1: self.beta1 as f32,
             beta2: self.beta2 as f32,
+            rest1: (1.0 - self.beta1) as f32,
+            rest2: (1.0 - self.beta2) as f32,
             rate: (self.learning_rate / first) as f32,
             root: (1.0 / second.sqrt()) as f32,
             epsilon: self.epsilon as f32,
@@ -58,7 +63,8 @@ impl AdamW {
             let tensor = tensor.try_into_primitive::<Flex>().expect("a plain tensor on the CPU");
             if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() }
         };
-        let (mut parameter, gradient, mut first, mut second) = (plain(parameter), plain(gradient), plain(first), plain(second));
+        let (mut parameter, gradient, mut first, mut second) =
+            (plain(parameter), plain(gradient), plain(first), plain(second));
         let factors = self.factors();
         // In place where nobody shares the buffer, on a copy otherwise.
         let p = parameter.storage_mut::<f32>().par_chunks_mut(PIECE);
@@ -84,11 +90,11 @@ pub fn squared_sum<const D: usize>(x: &Tensor<D>) -> f64 {
 
 vectorised! {
     fn advance(factors: Factors, p: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32]) {
-        let Factors { scale, keep, beta1, beta2, rate, root, epsilon } = factors;
+        let Factors { scale, keep, beta1, beta2, rest1, rest2, rate, root, epsilon } = factors;
         for (((p, g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
             let g = g * scale;
-            *m = beta1 * *m + (1.0 - beta1) * g;
-            *v = beta2 * *v + (1.0 - beta2) * g * g;
+            *m = beta1 * *m + rest1 * g;
+            *v = beta2 * *v + rest2 * g * g;
             *p = *p * keep - rate * *m / (v.sqrt() * root + epsilon);
         }
     }

@@ -47,7 +47,7 @@ struct Item {
     first_draw: usize,
 }
 
-/// Matrices that shares its rows between heads: writers of different heads or sequences touch different elements.
+/// A matrix whose rows heads share: writers of different heads or sequences touch different elements.
 #[derive(Clone, Copy)]
 struct Shared {
     pointer: *mut f32,
@@ -76,7 +76,7 @@ impl Shared {
 }
 
 thread_local! {
-    /// Two square matrices of the longest sequence this thread has seen.
+    /// Three square matrices of the longest sequence this thread has seen.
     static SCRATCH: RefCell<[Vec<f32>; 3]> = const { RefCell::new([Vec::new(), Vec::new(), Vec::new()]) };
 }
 
@@ -109,8 +109,8 @@ impl Attention {
         let (head_dim, n) = (width / self.heads, item.length);
         let at = item.start * width + item.head * head_dim;
         let scale = 1.0 / (head_dim as f32).sqrt();
-        let left = Strided { values: &query[at..], rows: width, columns: 1 };
-        let right = Strided { values: &key[at..], rows: 1, columns: width };
+        let left = Strided::new(&query[at..], width);
+        let right = Strided::transposed(&key[at..], width);
         product([n, n, head_dim], out, n, false, scale, left, right, Parallelism::None);
     }
 }
@@ -138,9 +138,9 @@ impl Kernel<3> for Attention {
                     dropout.factors(item.first_draw, factors);
                     multiply(factors, p);
                 }
-                let left = Strided { values: p, rows: n, columns: 1 };
+                let left = Strided::new(p, n);
                 let at = item.start * width + item.head * head_dim;
-                let right = Strided { values: &v[at..], rows: width, columns: 1 };
+                let right = Strided::new(&v[at..], width);
                 product([n, head_dim, n], out, width, false, 1.0, left, right, Parallelism::None);
             });
         });
@@ -169,10 +169,6 @@ impl Kernel<3> for Attention {
         self.items().into_par_iter().with_min_len(4).for_each(|item| {
             let n = item.length;
             let at = item.start * width + item.head * head_dim;
-            let rows = |values| Strided { values, rows: width, columns: 1 };
-            let columns = |values| Strided { values, rows: 1, columns: width };
-            let square = |values| Strided { values, rows: n, columns: 1 };
-            let square_transposed = |values| Strided { values, rows: 1, columns: n };
             // SAFETY: an item writes the rows of its sequence and the columns of its head only.
             let out = |which: usize| unsafe { shared[which].from(at) };
             with_scratch(n * n, |[p, ds, factors]| {
@@ -185,10 +181,28 @@ impl Kernel<3> for Attention {
                 if needs[2] {
                     ds.copy_from_slice(p);
                     multiply(factors, ds);
-                    product([n, head_dim, n], out(2), width, false, 1.0, square_transposed(ds), rows(&g[at..]), Parallelism::None);
+                    product(
+                        [n, head_dim, n],
+                        out(2),
+                        width,
+                        false,
+                        1.0,
+                        Strided::transposed(ds, n),
+                        Strided::new(&g[at..], width),
+                        Parallelism::None,
+                    );
                 }
                 if needs[0] || needs[1] {
-                    product([n, n, head_dim], ds, n, false, 1.0, rows(&g[at..]), columns(&v[at..]), Parallelism::None);
+                    product(
+                        [n, n, head_dim],
+                        ds,
+                        n,
+                        false,
+                        1.0,
+                        Strided::new(&g[at..], width),
+                        Strided::transposed(&v[at..], width),
+                        Parallelism::None,
+                    );
                     for i in 0..n {
                         let row = at + i * width;
                         let along = dot(&g[row..row + head_dim], &o[row..row + head_dim]);
@@ -196,10 +210,28 @@ impl Kernel<3> for Attention {
                         score_gradients(&p[range.clone()], &factors[range.clone()], along, &mut ds[range]);
                     }
                     if needs[0] {
-                        product([n, head_dim, n], out(0), width, false, scale, square(ds), rows(&k[at..]), Parallelism::None);
+                        product(
+                            [n, head_dim, n],
+                            out(0),
+                            width,
+                            false,
+                            scale,
+                            Strided::new(ds, n),
+                            Strided::new(&k[at..], width),
+                            Parallelism::None,
+                        );
                     }
                     if needs[1] {
-                        product([n, head_dim, n], out(1), width, false, scale, square_transposed(ds), rows(&q[at..]), Parallelism::None);
+                        product(
+                            [n, head_dim, n],
+                            out(1),
+                            width,
+                            false,
+                            scale,
+                            Strided::transposed(ds, n),
+                            Strided::new(&q[at..], width),
+                            Parallelism::None,
+                        );
                     }
                 }
             });

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use rayon::prelude::*;
+
 use super::extension::{Kernel, Plain, dims, tensor, values};
 use super::parallel::{buffer, by_rows};
 use super::vector::{exp, max, sum, vectorised};
@@ -21,9 +23,10 @@ impl Kernel<1> for CrossEntropy {
         let scores = values(logits);
         let mut logs = buffer(rows);
         // A row of logits is much more work than the one number it gives: pieces of a few rows.
-        let step = (1 << 14_usize).div_ceil(classes.max(1));
-        use rayon::prelude::*;
-        logs.par_chunks_mut(step).enumerate().for_each(|(piece, logs)| log_sums(&scores[piece * step * classes..], classes, logs));
+        let step = (1_usize << 14).div_ceil(classes.max(1));
+        logs.par_chunks_mut(step)
+            .enumerate()
+            .for_each(|(piece, logs)| log_sums(&scores[piece * step * classes..], classes, logs));
         let mut total = 0.0f64;
         for (row, &target) in self.targets.iter().enumerate().filter(|(_, target)| **target >= 0) {
             total += f64::from(logs[row]) - f64::from(scores[row * classes + target as usize]);

@@ -5,9 +5,9 @@ use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::{Device, Tensor, TensorData};
-use burn::backend::tensor::FloatTensor;
 
 /// A plain tensor on the CPU.
 pub(super) type Plain = FloatTensor<Flex>;
@@ -55,7 +55,8 @@ pub(super) fn apply<K: Kernel<N>, const N: usize, const D: usize>(kernel: K, inp
     let needs = inputs.each_ref().map(Tracked::is_tracked);
     let nodes = inputs.each_ref().map(Tracked::node);
     let plain = inputs.map(|input| contiguous(input.into_primitive()));
-    let output = match Step::<K>(std::marker::PhantomData).prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
+    let output = match Step::<K>(std::marker::PhantomData).prepare::<NoCheckpointing>(nodes).compute_bound().stateful()
+    {
         OpsKind::Tracked(prepared) => {
             let (output, saved) = kernel.forward(plain.each_ref(), needs);
             prepared.finish((kernel, saved), output)

@@ -24,7 +24,14 @@ pub(super) struct Saved {
 }
 
 impl LayerNorm {
-    fn run(&self, x: &Plain, residual: Option<&Plain>, weight: &Plain, bias: &Plain, save: bool) -> (Plain, Option<Saved>) {
+    fn run(
+        &self,
+        x: &Plain,
+        residual: Option<&Plain>,
+        weight: &Plain,
+        bias: &Plain,
+        save: bool,
+    ) -> (Plain, Option<Saved>) {
         let [rows, columns] = dims(x);
         let (mut normalised, mut scales) = (buffer(rows * columns), buffer(rows));
         by_rows_of_two(&mut normalised, columns, &mut scales, 1, |first, normalised, scales| {

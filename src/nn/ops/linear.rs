@@ -18,6 +18,18 @@ pub(super) struct Strided<'a> {
     pub columns: usize,
 }
 
+impl<'a> Strided<'a> {
+    /// A row-major matrix whose rows lie `stride` apart.
+    pub fn new(values: &'a [f32], stride: usize) -> Self {
+        Self { values, rows: stride, columns: 1 }
+    }
+
+    /// The transpose of a row-major matrix.
+    pub fn transposed(values: &'a [f32], stride: usize) -> Self {
+        Self { values, rows: 1, columns: stride }
+    }
+}
+
 /// `out (m, n) = scale * left (m, k) right (k, n)`, plus `out` itself if `add`. `out` has rows of `out_stride`.
 pub(super) fn product(
     [m, n, k]: [usize; 3],
@@ -62,15 +74,6 @@ pub(super) fn product(
     }
 }
 
-/// A row-major matrix, as it is or transposed.
-fn matrix(values: &[f32], columns: usize) -> Strided<'_> {
-    Strided { values, rows: columns, columns: 1 }
-}
-
-fn transposed(values: &[f32], columns: usize) -> Strided<'_> {
-    Strided { values, rows: 1, columns }
-}
-
 fn threads() -> Parallelism {
     Parallelism::Rayon(0)
 }
@@ -82,7 +85,7 @@ fn forward(x: &Plain, weight: &Plain, bias: Option<&Plain>) -> Plain {
     if let Some(bias) = bias {
         y.chunks_mut(outputs).for_each(|row| row.copy_from_slice(values(bias)));
     }
-    let (left, right) = (matrix(values(x), inputs), transposed(values(weight), inputs));
+    let (left, right) = (Strided::new(values(x), inputs), Strided::transposed(values(weight), inputs));
     product([tokens, outputs, inputs], &mut y, outputs, bias.is_some(), 1.0, left, right, threads());
     tensor(y, [tokens, outputs])
 }
@@ -91,7 +94,7 @@ fn forward(x: &Plain, weight: &Plain, bias: Option<&Plain>) -> Plain {
 fn input_gradient(gradient: &Plain, weight: &Plain) -> Plain {
     let ([tokens, outputs], [_, inputs]) = (dims(gradient), dims(weight));
     let mut dx = buffer(tokens * inputs);
-    let (left, right) = (matrix(values(gradient), outputs), matrix(values(weight), inputs));
+    let (left, right) = (Strided::new(values(gradient), outputs), Strided::new(values(weight), inputs));
     product([tokens, inputs, outputs], &mut dx, inputs, false, 1.0, left, right, threads());
     tensor(dx, [tokens, inputs])
 }
@@ -100,7 +103,7 @@ fn input_gradient(gradient: &Plain, weight: &Plain) -> Plain {
 fn weight_gradient(gradient: &Plain, x: &Plain) -> Plain {
     let ([tokens, outputs], [_, inputs]) = (dims(gradient), dims(x));
     let mut dw = buffer(outputs * inputs);
-    let (left, right) = (transposed(values(gradient), outputs), matrix(values(x), inputs));
+    let (left, right) = (Strided::transposed(values(gradient), outputs), Strided::new(values(x), inputs));
     product([outputs, inputs, tokens], &mut dw, inputs, false, 1.0, left, right, threads());
     tensor(dw, [outputs, inputs])
 }

@@ -12,7 +12,8 @@ fn indices<const D: usize>(values: impl Iterator<Item = i32>, shape: [usize; D],
 
 fn mask(dropout: Dropout, first: usize, shape: [usize; 2], device: &Device) -> Tensor<2> {
     let kept = 1.0 / (1.0 - dropout.probability);
-    let draw = |index: usize| if dropout.key.uniform((first + index) as u64) < dropout.probability { 0.0 } else { kept };
+    let draw =
+        |index: usize| if dropout.key.uniform((first + index) as u64) < dropout.probability { 0.0 } else { kept };
     let factors: Vec<f32> = (0..shape[0] * shape[1]).map(draw).collect();
     Tensor::from_data(TensorData::new(factors, shape), device)
 }

@@ -132,7 +132,9 @@ mod tests {
     /// Values of Phi from tables (NIST Handbook, 26.2).
     #[test]
     fn the_normal_distribution_agrees_with_tables() {
-        for (x, phi) in [(0.0, 0.5), (1.0, 0.841_344_75), (-1.0, 0.158_655_25), (1.96, 0.975_002_1), (-3.0, 0.001_349_898)] {
+        for (x, phi) in
+            [(0.0, 0.5), (1.0, 0.841_344_75), (-1.0, 0.158_655_25), (1.96, 0.975_002_1), (-3.0, 0.001_349_898)]
+        {
             assert!((super::normal(x).0 - phi).abs() < 3e-7, "Phi({x})");
         }
     }

@@ -1,0 +1,20 @@
+//! Training on models small enough for a test, against numbers of PyTorch, `transformers`, scikit-learn and SciPy
+//! (`tests/training/*.py` make the files they are read from) and against properties that must hold.
+#![cfg(feature = "train")]
+
+#[path = "training/accumulation.rs"]
+mod accumulation;
+#[path = "training/determinism.rs"]
+mod determinism;
+#[path = "training/learning.rs"]
+mod learning;
+#[path = "training/numbers.rs"]
+mod numbers;
+#[path = "training/optimizer.rs"]
+mod optimizer;
+#[path = "training/selection.rs"]
+mod selection;
+#[path = "training/tiny.rs"]
+mod tiny;
+#[path = "training/trajectory.rs"]
+mod trajectory;
