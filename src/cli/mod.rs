@@ -9,6 +9,8 @@ mod plan;
 #[cfg(feature = "train")]
 mod predict;
 mod project;
+#[cfg(feature = "train")]
+mod publish;
 mod results;
 #[cfg(feature = "train")]
 mod run;

@@ -3,11 +3,12 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-use super::{Exit, FileArguments};
+use super::{Exit, FileArguments, StoreArguments};
 use crate::data::FileWorld;
 use crate::lang::ir::Program;
 use crate::lang::{self, Checked};
 use crate::methods;
+use crate::store::Store;
 use crate::syntax::Source;
 
 /// A file that checked.
@@ -16,6 +17,46 @@ pub(super) struct Project {
     pub program: Program,
     /// Paths in the file are relative to this.
     pub directory: PathBuf,
+}
+
+impl Project {
+    /// Keeps only the pipelines of these names, with what is expected of them and published; all when there are none.
+    pub fn choose(&mut self, names: &[String]) -> Result<(), Exit> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        let program = &mut self.program;
+        let known: Vec<String> = program.pipelines.iter().map(|pipeline| pipeline.name.clone()).collect();
+        for name in names.iter().filter(|name| !known.contains(name)) {
+            eprintln!("error: {} has no pipeline `{name}`; it has {}", self.source.name, known.join(", "));
+            return Err(Exit::Usage);
+        }
+        let kept: Vec<usize> = (0..known.len()).filter(|index| names.contains(&known[*index])).collect();
+        let renumbered = |old: usize| kept.iter().position(|index| *index == old);
+        program.expectations.retain_mut(|one| renumbered(one.pipeline).map(|new| one.pipeline = new).is_some());
+        program.publications.retain_mut(|one| renumbered(one.pipeline).map(|new| one.pipeline = new).is_some());
+        program.pipelines.retain(|pipeline| names.contains(&pipeline.name));
+        Ok(())
+    }
+}
+
+impl StoreArguments {
+    /// Opens the store, or says why it can't be.
+    pub fn open(&self) -> Result<Store, Exit> {
+        Store::open(store_directory(self.store.as_deref())).map_err(|error| {
+            print_error(&error);
+            Exit::Failed
+        })
+    }
+}
+
+/// An error without a place in the file: what, and how to mend it.
+pub(super) fn print_error(error: &dyn miette::Diagnostic) {
+    let code = error.code().map_or_else(String::new, |code| format!(" ({code})"));
+    eprintln!("error: {error}{code}");
+    if let Some(help) = error.help() {
+        eprintln!("  help: {help}");
+    }
 }
 
 /// Reads and checks a file; prints everything that is wrong with it.
@@ -75,7 +116,7 @@ pub(super) fn reason(error: &std::io::Error) -> String {
 }
 
 /// Where results are kept: as told, else the user's cache directory.
-pub(super) fn store_directory(told: Option<&Path>) -> PathBuf {
+fn store_directory(told: Option<&Path>) -> PathBuf {
     if let Some(directory) = told {
         return directory.to_path_buf();
     }

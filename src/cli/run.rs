@@ -1,0 +1,180 @@
+//! `ftp run`.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::Args;
+use indexmap::IndexMap;
+
+use super::results::{Scores, tables};
+use super::{Exit, FileArguments, StoreArguments, project, publish};
+use crate::event::Event;
+use crate::exec::{self, Options, RunReport};
+use crate::lang::ir::Program;
+use crate::plan::Plan;
+use crate::report::{self, Style};
+use crate::store::Store;
+
+#[derive(Args)]
+pub(super) struct Run {
+    #[command(flatten)]
+    file: FileArguments,
+    /// Run only these pipelines, with their expectations and publications
+    #[arg(value_name = "PIPELINE")]
+    pipelines: Vec<String>,
+    #[command(flatten)]
+    store: StoreArguments,
+    /// Print events as JSON, one object a line, on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+impl Run {
+    pub fn run(self) -> Exit {
+        let mut project = match project::open(&self.file, self.json) {
+            Ok(project) => project,
+            Err(exit) => return exit,
+        };
+        if let Err(exit) = project.choose(&self.pipelines) {
+            return exit;
+        }
+        if let Err(error) = crate::train::device(&self.store.device) {
+            eprintln!("error: {error}");
+            return Exit::Usage;
+        }
+        let store = match self.store.open() {
+            Ok(store) => store,
+            Err(exit) => return exit,
+        };
+        let program = &project.program;
+        let plan = Plan::new(program, &self.store.device);
+        let style = Style::choose(self.json);
+        let notices = std::cell::RefCell::new(vec![]);
+        let reporter = report::reporter(style);
+        let sink = |event: Event| {
+            if let Event::Notice { stage, notice } = &event {
+                notices.borrow_mut().push((stage.clone(), notice.clone()));
+            }
+            reporter(&event);
+        };
+        for node in &program.nodes {
+            for notice in node.source.iter().flat_map(|facts| &facts.notices) {
+                sink(Event::Notice { stage: node.label.clone(), notice: notice.clone() });
+            }
+        }
+
+        let options = Options { cancel: cancelled_by_signals(), ..Options::default() };
+        let report = match exec::run(&plan, program, &project.source, &store, &options, &sink) {
+            Ok(report) => report,
+            Err(error) => {
+                project::print_error(&error);
+                return Exit::Failed;
+            }
+        };
+        if report.interrupted {
+            if !self.json {
+                eprintln!("interrupted; finished stages are in the store, and the next run goes on from there");
+            }
+            return Exit::Interrupted;
+        }
+        if report.failed.is_some() {
+            return Exit::Failed;
+        }
+        let published = publish_all(program, &plan, &report, &store, &project.directory, &sink);
+        let held = expectations(program, &plan, &report, &sink);
+        if !self.json {
+            print!("{}", tables(program, &summaries(program, &plan, &report)));
+            let notices = notices.into_inner();
+            if !notices.is_empty() && style == Style::Terminal {
+                println!("\nNotes");
+                for (stage, notice) in notices {
+                    println!("  {stage}: {}", notice.message);
+                }
+            }
+            for (pipeline, directory) in published.iter().flatten() {
+                println!("\n{pipeline} is published in {directory}");
+            }
+            if report.ran == 0 {
+                println!("\nnothing to train: all {} stages were in the store", report.hits);
+            }
+        }
+        if published.is_ok() && held { Exit::Ok } else { Exit::Failed }
+    }
+}
+
+/// Set by ctrl-C or a request to terminate; a second one ends the program at once.
+fn cancelled_by_signals() -> Arc<AtomicBool> {
+    let cancel = Arc::new(AtomicBool::new(false));
+    let seen = cancel.clone();
+    // A handler can't be installed twice in a process; this is the only place that does.
+    let _ = ctrlc::set_handler(move || {
+        if seen.swap(true, Ordering::SeqCst) {
+            std::process::exit(Exit::Interrupted as i32);
+        }
+    });
+    cancel
+}
+
+/// The summary of each pipeline's last stage.
+fn summaries(program: &Program, plan: &Plan, report: &RunReport) -> IndexMap<usize, serde_json::Value> {
+    let pipelines = program.pipelines.iter().enumerate();
+    let manifests = pipelines.filter_map(|(index, pipeline)| {
+        let manifest = report.manifest_of(plan.stage_of(pipeline.output)?)?;
+        Some((index, manifest.summary.clone()))
+    });
+    manifests.collect()
+}
+
+/// Writes what is to be published; says so, with the directories as the user named them.
+fn publish_all(
+    program: &Program,
+    plan: &Plan,
+    report: &RunReport,
+    store: &Store,
+    root: &Path,
+    sink: &dyn Fn(Event),
+) -> Result<Vec<(String, String)>, ()> {
+    let mut published = vec![];
+    let mut failed = false;
+    for publication in &program.publications {
+        let pipeline = &program.pipelines[publication.pipeline];
+        let stage = plan.stage_of(pipeline.output);
+        let Some(manifest) = stage.and_then(|stage| report.manifest_of(stage)) else { continue };
+        let directory = root.join(&publication.directory);
+        match publish::publish(store, manifest, &pipeline.name, &directory) {
+            Ok(()) => {
+                let shown = directory.display().to_string();
+                sink(Event::Published { pipeline: pipeline.name.clone(), directory: shown.clone() });
+                published.push((pipeline.name.clone(), shown));
+            }
+            Err(failure) => {
+                failed = true;
+                let (code, message, help) = (failure.code, failure.message, failure.help);
+                let stage = format!("publish {}", pipeline.name);
+                sink(Event::StageFailed { stage, code, message, help, kept: "all results are in the store".into() });
+            }
+        }
+    }
+    if failed { Err(()) } else { Ok(published) }
+}
+
+/// Looks at every expectation; true if all hold.
+fn expectations(program: &Program, plan: &Plan, report: &RunReport, sink: &dyn Fn(Event)) -> bool {
+    let summaries = summaries(program, plan, report);
+    let mut all = true;
+    for expectation in &program.expectations {
+        let value = summaries.get(&expectation.pipeline).and_then(|summary| Scores::new(summary).metric(&expectation.metric));
+        let holds = value.is_some_and(|value| expectation.relation.holds(value, expectation.bound));
+        all &= holds;
+        sink(Event::Expectation {
+            pipeline: program.pipelines[expectation.pipeline].name.clone(),
+            metric: expectation.metric.clone(),
+            value: value.unwrap_or(f64::NAN),
+            relation: expectation.relation.symbol().to_owned(),
+            bound: expectation.bound,
+            holds,
+        });
+    }
+    all
+}

@@ -1,0 +1,32 @@
+//! `ftp stage`: the child process of a run.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::{exec, methods};
+
+#[derive(Args)]
+pub(super) struct Stage {
+    /// What to do, as JSON
+    spec: PathBuf,
+}
+
+impl Stage {
+    pub fn run(self) -> ExitCode {
+        keep_pages();
+        exec::stage::run_child(&self.spec, methods::run)
+    }
+}
+
+/// Training allocates and frees the same large buffers in every step. Handing them back to the system each time would cost
+/// a page fault for every 4 kB, so the allocator keeps them.
+fn keep_pages() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: mallopt only sets parameters of the allocator.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 30);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
+    }
+}
