@@ -9,8 +9,8 @@ use super::tiny::{bytes, classification, config, marked, masked_lm, model, setti
 /// Wide enough that the work is shared between threads.
 fn wide() -> Value {
     let mut config = config(0.1);
-    config["hidden_size"] = 64.into();
-    config["intermediate_size"] = 128.into();
+    config["hidden_size"] = 128.into();
+    config["intermediate_size"] = 512.into();
     config
 }
 
