@@ -42,11 +42,7 @@ pub(super) fn broken(span: Span, text: &str) -> (Broken, SyntaxError) {
     let statement = &text[span.start..span.end];
     let keyword = first_word(statement);
     let form = FORMS.iter().find(|form| form.keyword == keyword).unwrap_or(&FORMS[0]);
-    let after = &statement[keyword.len()..];
-    let name_start = span.start + keyword.len() + (after.len() - after.trim_start_matches([' ', '\t']).len());
-    let name = first_word(&text[name_start..span.end]);
-    let name = (!name.is_empty())
-        .then(|| Name { text: name.to_owned(), span: Span::new(name_start, name_start + name.len()) });
+    let name = name_after(span.start + keyword.len(), span.end, text);
     let error = match Grammar::parse(form.rule, statement) {
         Err(error) => explain(&error, form, span, text),
         Ok(_) => at(span, format!("this `{keyword}` is not complete"), "not a whole statement", example(form)),
@@ -55,26 +51,38 @@ pub(super) fn broken(span: Span, text: &str) -> (Broken, SyntaxError) {
 }
 
 /// A line that begins like no statement.
-pub(super) fn unknown_statement(span: Span, text: &str) -> SyntaxError {
+pub(super) fn unknown_statement(span: Span, text: &str) -> (Broken, SyntaxError) {
     let statement = &text[span.start..span.end];
     let word = first_word(statement);
     let keywords: [&str; FORMS.len()] = std::array::from_fn(|at| FORMS[at].keyword);
-    let near =
-        keywords.iter().find(|keyword| !word.is_empty() && strsim::osa_distance(keyword, &word.to_lowercase()) <= 2);
-    let assigns = statement[word.len()..].trim_start().starts_with('=');
+    let lower = word.to_lowercase();
+    let limit = (word.len() / 3).max(1);
+    let near = keywords.iter().find(|keyword| !word.is_empty() && strsim::osa_distance(keyword, &lower) <= limit);
+    let assigns = !word.is_empty() && statement[word.len()..].trim_start().starts_with('=');
     let help = match near {
+        _ if assigns => format!("declare a name with `let`: `let {}`", first_line(statement)),
         Some(near) => format!("did you mean `{near}`?"),
-        None if !word.is_empty() && assigns => format!("declare a name with `let`: `let {}`", first_line(statement)),
         None if !word.is_empty() && statement.contains("->") => {
             format!("name the chain: `pipeline main = {}`", first_line(statement))
         }
         None if statement.starts_with("//") => "a comment begins with `#`".into(),
         None => format!("a statement begins with {}", list(&keywords.map(|keyword| format!("`{keyword}`")))),
     };
-    let span =
-        if word.is_empty() { first_character(span, text) } else { Span::new(span.start, span.start + word.len()) };
-    let message = format!("{} does not begin a statement", found(span.start, span.end.max(span.start), text));
-    at(span, message, "expected a statement", Some(help))
+    let first = Span::new(span.start, span.start + word.len());
+    let name =
+        if assigns { Some(Name { text: word.to_owned(), span: first }) } else { name_after(first.end, span.end, text) };
+    let broken = Broken { keyword: None, name, span };
+    let place = if word.is_empty() { first_character(span, text) } else { first };
+    let message = format!("{} does not begin a statement", found(span.start, span.end, text));
+    (broken, at(place, message, "expected a statement", Some(help)))
+}
+
+/// The name that follows a keyword, if one does.
+fn name_after(offset: usize, end: usize, text: &str) -> Option<Name> {
+    let after = &text[offset..end];
+    let start = offset + after.len() - after.trim_start_matches([' ', '\t']).len();
+    let name = first_word(&text[start..end]);
+    (!name.is_empty()).then(|| Name { text: name.to_owned(), span: Span::new(start, start + name.len()) })
 }
 
 /// A text in place of a value.

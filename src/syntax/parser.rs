@@ -4,7 +4,7 @@ use pest::Parser;
 use pest::iterators::Pair;
 
 use super::ast::{
-    Argument, Binding, Broken, Call, Chain, Expect, File, Let, Name, Param, Pipeline, Publish, Set, Statement, Value,
+    Argument, Binding, Call, Chain, Expect, File, Let, Name, Param, Pipeline, Publish, Set, Statement, Value,
 };
 use super::error::{self, SyntaxError};
 use super::grammar::{Grammar, Rule};
@@ -52,7 +52,7 @@ pub(super) fn span(pair: &Pair<Rule>) -> Span {
 struct Builder {
     file: File,
     errors: Vec<SyntaxError>,
-    /// The `##` block just read, and the line it ended on.
+    /// The `##` block just read.
     docs: Option<Docs>,
 }
 
@@ -80,17 +80,12 @@ impl Builder {
                     self.file.statements.push(statement);
                 }
             }
-            Rule::broken => {
+            Rule::broken | Rule::unknown => {
                 self.take_docs();
-                let (broken, error) = error::broken(span(&pair), text);
+                let read = if pair.as_rule() == Rule::broken { error::broken } else { error::unknown_statement };
+                let (broken, error) = read(span(&pair), text);
                 self.errors.push(error);
                 self.file.statements.push(Statement::Broken(broken));
-            }
-            Rule::unknown => {
-                self.take_docs();
-                let span = span(&pair);
-                self.errors.push(error::unknown_statement(span, text));
-                self.file.statements.push(Statement::Broken(Broken { keyword: None, name: None, span }));
             }
             _ => {}
         }
