@@ -5,8 +5,23 @@
 //! outside world in [`world`]. Nothing here reads a file: data sets and models are described through
 //! [`World`](world::World), so an editor or a test can answer in its stead.
 
+mod arguments;
+mod chain;
+mod check;
+mod defaults;
+mod diagnostic;
+mod fit;
+mod goals;
 pub mod ir;
+mod literal;
 pub mod metric;
+mod params;
+mod scope;
 pub mod signature;
+mod slot;
+mod suggest;
 pub mod value;
 pub mod world;
+
+pub use check::{Checked, check};
+pub use diagnostic::{Diagnostic, Diagnostics, Severity};

@@ -1,10 +1,14 @@
 //! Text -> syntax tree with spans. Pure: no files, no names resolved, no types.
 //!
-//! From outside: [`parse`], the tree in [`ast`], [`Span`] and [`Source`].
+//! From outside: [`parse`], the tree in [`ast`], [`Span`] and [`Source`]. The grammar is `grammar/ftp.pest`.
 
 pub mod ast;
+mod error;
+mod grammar;
+mod literal;
 mod parser;
 pub mod span;
 
-pub use parser::{SyntaxError, parse};
+pub use error::SyntaxError;
+pub use parser::{parse, parse_value};
 pub use span::{Source, Span};

@@ -1,0 +1,269 @@
+//! A call's arguments against its method's signature: names, types, defaults.
+
+use indexmap::IndexMap;
+
+use super::check::Checker;
+use super::diagnostic::Diagnostic;
+use super::ir::{self, NodeId};
+use super::signature::{Default, Kind, Parameter, ParameterType, Signature};
+use super::suggest;
+use super::value::Value;
+use crate::syntax::{Span, ast};
+
+/// What a parameter got.
+#[derive(Debug, Clone)]
+pub(super) enum Slot {
+    Value(Value),
+    /// An artifact and the name it was given by.
+    Input(NodeId, String),
+    /// A delta method by name.
+    Delta(&'static str),
+    /// Reported already.
+    Error,
+}
+
+/// A call's arguments, defaults filled in.
+#[derive(std::default::Default)]
+pub(super) struct Arguments {
+    pub parameters: IndexMap<String, ir::Parameter>,
+    pub inputs: IndexMap<String, NodeId>,
+    pub delta: Option<ir::Delta>,
+    /// What the call names itself, for its label.
+    pub shown: Vec<String>,
+    /// An argument is wrong or missing.
+    pub failed: bool,
+}
+
+/// Arguments sorted by the parameter they are for.
+pub(super) struct Assigned<'a> {
+    pub by_parameter: IndexMap<&'static str, &'a ast::Argument>,
+    /// Named arguments that are no parameter of the method: for `peft`, its delta method's.
+    pub others: Vec<&'a ast::Argument>,
+    pub failed: bool,
+}
+
+impl<'a> Checker<'a> {
+    /// Checks the arguments of a call. `at` is the name called.
+    pub(super) fn arguments(&mut self, signature: &'a Signature, given: &'a [ast::Argument], at: Span) -> Arguments {
+        let takes_delta = signature.parameters.iter().any(|parameter| parameter.ty == ParameterType::Delta);
+        let assigned = self.assign(signature, given);
+        let mut arguments = Arguments { failed: assigned.failed, ..Arguments::default() };
+        if !takes_delta {
+            arguments.failed |= self.unknown_parameters(signature, &assigned.others);
+        }
+        let mut delta = None;
+        self.fill(signature, &assigned, at, &mut arguments, &mut delta);
+        if takes_delta {
+            match delta.and_then(|name| self.registry.get(name)) {
+                Some(method) => arguments.delta = Some(self.delta(method, &assigned.others, at, &mut arguments.failed)),
+                None => arguments.failed = true,
+            }
+        }
+        arguments
+    }
+
+    /// The delta method of a `peft` call with the arguments that are meant for it.
+    fn delta(&mut self, method: &'a Signature, others: &[&'a ast::Argument], at: Span, failed: &mut bool) -> ir::Delta {
+        let mut assigned = Assigned { by_parameter: IndexMap::new(), others: vec![], failed: false };
+        for argument in others {
+            self.assign_named(method, argument, &mut assigned);
+        }
+        *failed |= assigned.failed | self.unknown_parameters(method, &assigned.others);
+        let mut arguments = Arguments::default();
+        self.fill(method, &assigned, at, &mut arguments, &mut None);
+        *failed |= arguments.failed;
+        ir::Delta { method: method.name.to_owned(), version: method.version, parameters: arguments.parameters }
+    }
+
+    /// Gives every parameter of the signature its value: the call's, the file's `set`, or the method's own default.
+    fn fill(
+        &mut self,
+        signature: &'a Signature,
+        assigned: &Assigned<'a>,
+        at: Span,
+        arguments: &mut Arguments,
+        delta: &mut Option<&'static str>,
+    ) {
+        let mut missing = vec![];
+        if let Some(defaults) = self.defaults.get_mut(signature.name) {
+            defaults.used = true;
+        }
+        for parameter in &signature.parameters {
+            let given = assigned.by_parameter.get(parameter.name);
+            let (slot, span) = match given {
+                Some(argument) => (self.slot(signature, parameter, &argument.value), Some(argument.value.span)),
+                None => match (self.set_default(signature, parameter.name), &parameter.default) {
+                    (Some((slot, span)), _) => (slot, Some(span)),
+                    (None, Default::Value(value)) => (Slot::Value(value.clone()), None),
+                    (None, Default::Required) => {
+                        missing.push(parameter);
+                        continue;
+                    }
+                },
+            };
+            match slot {
+                Slot::Value(value) => {
+                    let class = parameter.class;
+                    arguments.parameters.insert(parameter.name.to_owned(), ir::Parameter { value, class, span });
+                }
+                Slot::Input(node, name) => {
+                    if given.is_some() {
+                        arguments.shown.push(name);
+                    }
+                    arguments.inputs.insert(parameter.name.to_owned(), node);
+                }
+                Slot::Delta(method) => {
+                    if given.is_some() {
+                        arguments.shown.push(method.to_owned());
+                    }
+                    *delta = Some(method);
+                }
+                Slot::Error => arguments.failed = true,
+            }
+        }
+        arguments.failed |= !missing.is_empty();
+        let broken = self.defaults.get(signature.name).is_some_and(|defaults| defaults.broken);
+        // A misplaced or misspelt argument may be the one that seems to be missing.
+        if !missing.is_empty() && !broken && !assigned.failed && assigned.others.is_empty() {
+            self.missing(signature, &missing, at);
+        }
+    }
+
+    fn missing(&mut self, signature: &Signature, missing: &[&Parameter], at: Span) {
+        let names: Vec<&str> = missing.iter().map(|parameter| parameter.name).collect();
+        let example = missing.iter().map(|parameter| match parameter.positional {
+            true => parameter.name.to_owned(),
+            false => format!("{} = ..", parameter.name),
+        });
+        let example = example.collect::<Vec<_>>().join(", ");
+        let needs =
+            missing.iter().map(|parameter| format!("`{}` ({})", parameter.name, super::fit::phrase(&parameter.ty)));
+        let method = signature.name;
+        let mut error = Diagnostic::error(
+            "ftp::arguments::missing",
+            at,
+            format!("`{method}` needs {}", needs.collect::<Vec<_>>().join(" and ")),
+        )
+        .label(format!("without {}", suggest::quoted(&names)));
+        let artifacts = missing.iter().all(|parameter| matches!(parameter.ty, ParameterType::Artifact(_)));
+        error.help = Some(match (missing, artifacts) {
+            ([one], _) if one.ty == ParameterType::Delta => {
+                let deltas: Vec<&str> = self.registry.of_kind(Kind::Delta).map(|delta| delta.name).collect();
+                format!("write `{method}({})`", deltas.first().unwrap_or(&"method"))
+            }
+            ([one], true) => {
+                format!("write `{method}({example})`, or once for the file `set {method}({} = ..)`", one.name)
+            }
+            _ => format!("write `{method}({example})`"),
+        });
+        self.report(error);
+    }
+
+    /// Which parameter each argument is for.
+    pub(super) fn assign(&mut self, signature: &'a Signature, given: &'a [ast::Argument]) -> Assigned<'a> {
+        let mut assigned = Assigned { by_parameter: IndexMap::new(), others: vec![], failed: false };
+        let positional: Vec<&Parameter> =
+            signature.parameters.iter().filter(|parameter| parameter.positional).collect();
+        let mut position = 0;
+        let mut first_named: Option<Span> = None;
+        for argument in given {
+            if argument.name.is_some() {
+                first_named.get_or_insert(argument.span);
+                self.assign_named(signature, argument, &mut assigned);
+                continue;
+            }
+            let Some(parameter) = positional.get(position) else {
+                assigned.failed = true;
+                self.too_many(signature, positional.len(), argument);
+                continue;
+            };
+            position += 1;
+            if let Some(named) = first_named {
+                assigned.failed = true;
+                self.report(
+                    Diagnostic::error(
+                        "ftp::arguments::positional_after_named",
+                        argument.span,
+                        "an argument without a name stands after one with a name",
+                    )
+                    .label("has no name")
+                    .related(named, "the first with a name")
+                    .help(format!("move it to the front, or write `{} = ..`", parameter.name)),
+                );
+            }
+            self.put(parameter, argument, &mut assigned);
+        }
+        assigned
+    }
+
+    fn assign_named(&mut self, signature: &'a Signature, argument: &'a ast::Argument, assigned: &mut Assigned<'a>) {
+        let name = argument.name.as_ref().map_or("", |name| name.text.as_str());
+        match signature.parameter(name) {
+            Some(parameter) => self.put(parameter, argument, assigned),
+            None => assigned.others.push(argument),
+        }
+    }
+
+    fn put(&mut self, parameter: &Parameter, argument: &'a ast::Argument, assigned: &mut Assigned<'a>) {
+        let name = parameter.name;
+        if let Some(first) = assigned.by_parameter.get(name) {
+            self.report(
+                Diagnostic::error("ftp::arguments::duplicate", argument.span, format!("`{name}` is given twice"))
+                    .label("given again")
+                    .related(first.span, "first given here")
+                    .help("remove one of the two"),
+            );
+            assigned.failed = true;
+            return;
+        }
+        assigned.by_parameter.insert(name, argument);
+    }
+
+    fn too_many(&mut self, signature: &Signature, takes: usize, argument: &ast::Argument) {
+        let method = signature.name;
+        let (message, help) = match takes {
+            0 => (
+                format!("`{method}` takes no argument without a name"),
+                "write its name before it: `name = value`".to_owned(),
+            ),
+            1 => {
+                let first =
+                    signature.parameters.iter().find(|parameter| parameter.positional).map_or("", |first| first.name);
+                (
+                    format!("`{method}` takes one argument without a name, `{first}`"),
+                    "write further ones as `name = value`".to_owned(),
+                )
+            }
+            n => (
+                format!("`{method}` takes {n} arguments without names"),
+                "write further ones as `name = value`".to_owned(),
+            ),
+        };
+        self.report(
+            Diagnostic::error("ftp::arguments::too_many", argument.span, message).label("one too many").help(help),
+        );
+    }
+
+    /// Reports named arguments that no parameter has the name of; whether there are any.
+    pub(super) fn unknown_parameters(&mut self, signature: &Signature, arguments: &[&ast::Argument]) -> bool {
+        let names: Vec<&str> = signature.parameters.iter().map(|parameter| parameter.name).collect();
+        for argument in arguments {
+            let Some(name) = &argument.name else { continue };
+            let method = signature.name;
+            let mut error = Diagnostic::error(
+                "ftp::name::unknown_parameter",
+                name.span,
+                format!("`{method}` has no parameter `{}`", name.text),
+            )
+            .label("no such parameter");
+            error.help = match suggest::nearest(&name.text, names.iter().copied()) {
+                Some(near) => Some(format!("did you mean `{near}`?")),
+                None if names.is_empty() => Some("remove it; there are no parameters".into()),
+                None if names.len() > 6 => Some(format!("`ftp methods {method}` lists all {} parameters", names.len())),
+                None => Some(format!("there are {}", suggest::quoted(&names))),
+            };
+            self.report(error);
+        }
+        !arguments.is_empty()
+    }
+}

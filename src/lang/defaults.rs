@@ -1,0 +1,118 @@
+//! `set`: the file's own defaults for a method.
+
+use indexmap::IndexMap;
+
+use super::arguments::Slot;
+use super::check::Checker;
+use super::diagnostic::Diagnostic;
+use super::signature::{Parameter, Signature};
+use super::suggest;
+use crate::syntax::{Span, ast};
+
+/// What the `set` statements of a file say about one method.
+#[derive(Default)]
+pub(super) struct Defaults<'a> {
+    pub given: IndexMap<&'static str, Given<'a>>,
+    /// The statements, to warn of those that no call uses.
+    pub spans: Vec<Span>,
+    pub used: bool,
+    /// One of the statements has a syntax error: what it would have set is unknown.
+    pub broken: bool,
+}
+
+/// One argument of a `set`, evaluated when first needed.
+pub(super) struct Given<'a> {
+    pub argument: &'a ast::Argument,
+    pub parameter: Parameter,
+    pub slot: Option<Slot>,
+}
+
+impl<'a> Checker<'a> {
+    /// Reads the file's `set` statements.
+    pub(super) fn defaults(&mut self, file: &'a ast::File) {
+        for statement in &file.statements {
+            let ast::Statement::Set(set) = statement else { continue };
+            let Some(signature) = self.registry.get(&set.method.text) else {
+                let methods: Vec<&str> = self.registry.iter().map(|signature| signature.name).collect();
+                let name = &set.method.text;
+                let mut error = Diagnostic::error(
+                    "ftp::name::unknown_method",
+                    set.method.span,
+                    format!("there is no method `{name}` to set defaults of"),
+                )
+                .label("no such method");
+                error.help = suggest::help(name, &methods, "the methods are");
+                self.report(error);
+                continue;
+            };
+            let assigned = self.assign(signature, &set.arguments);
+            let failed = assigned.failed | self.unknown_parameters(signature, &assigned.others);
+            let mut repeated = vec![];
+            let defaults = self.defaults.entry(signature.name).or_default();
+            defaults.spans.push(set.span);
+            defaults.broken |= failed;
+            for (name, argument) in assigned.by_parameter {
+                let Some(parameter) = signature.parameter(name) else { continue };
+                match defaults.given.get(name) {
+                    Some(first) => repeated.push((name, first.argument.span, argument.span)),
+                    None => {
+                        defaults.given.insert(name, Given { argument, parameter: parameter.clone(), slot: None });
+                    }
+                }
+            }
+            for (name, first, second) in repeated {
+                self.report(
+                    Diagnostic::error(
+                        "ftp::arguments::duplicate",
+                        second,
+                        format!("`{}` is set twice for `{}`", name, signature.name),
+                    )
+                    .label("set again")
+                    .related(first, "first set here")
+                    .help("remove one of the two"),
+                );
+            }
+        }
+    }
+
+    /// What `set` says about a parameter, and where.
+    pub(super) fn set_default(&mut self, signature: &'a Signature, parameter: &str) -> Option<(Slot, Span)> {
+        let given = self.defaults.get_mut(signature.name)?.given.get_mut(parameter)?;
+        let (argument, parameter) = (given.argument, given.parameter.clone());
+        let span = argument.value.span;
+        if let Some(slot) = &given.slot {
+            return Some((slot.clone(), span));
+        }
+        // Met again while it is evaluated, it is part of a circle, which is reported where it closes.
+        given.slot = Some(Slot::Error);
+        let slot = self.slot(signature, &parameter, &argument.value);
+        let given = self.defaults.get_mut(signature.name)?.given.get_mut(parameter.name)?;
+        given.slot = Some(slot.clone());
+        Some((slot, span))
+    }
+
+    /// Checks what no call has asked for, and warns of `set` statements that change nothing.
+    pub(super) fn remaining_defaults(&mut self) {
+        let all =
+            self.defaults.iter().flat_map(|(method, defaults)| defaults.given.keys().map(|name| (*method, *name)));
+        for (method, parameter) in all.collect::<Vec<_>>() {
+            if let Some(signature) = self.registry.get(method) {
+                self.set_default(signature, parameter);
+            }
+        }
+        let unused = self.defaults.iter().filter(|(_, defaults)| !defaults.used);
+        let warnings = unused.flat_map(|(method, defaults)| {
+            defaults.spans.iter().map(move |span| {
+                Diagnostic::warning(
+                    "ftp::set::unused",
+                    *span,
+                    format!("nothing in this file uses `{method}`, so these defaults change nothing"),
+                )
+                .label("never used")
+                .help("remove it")
+            })
+        });
+        let warnings: Vec<_> = warnings.collect();
+        self.diagnostics.extend(warnings);
+    }
+}

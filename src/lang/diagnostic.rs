@@ -1,0 +1,222 @@
+//! What there is to say about a file, and how it is shown.
+
+use std::fmt;
+
+use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource};
+use serde::Serialize;
+
+use crate::syntax::{Source, Span, SyntaxError};
+
+/// Columns a report may take.
+const WIDTH: usize = 100;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    Error,
+    Warning,
+}
+
+/// One finding: what, where, why, and what to do about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Diagnostic {
+    pub severity: Severity,
+    /// Stable, e.g. `ftp::name::unknown_stage`.
+    pub code: &'static str,
+    pub message: String,
+    /// The place at fault; `None` when it is not in the file (`--set`).
+    pub span: Option<Span>,
+    /// What the mark under `span` says.
+    pub label: String,
+    /// Further places, and what they have to do with it.
+    pub related: Vec<(Span, String)>,
+    /// One action.
+    pub help: Option<String>,
+}
+
+impl Diagnostic {
+    pub fn error(code: &'static str, span: Span, message: impl Into<String>) -> Self {
+        Self::new(Severity::Error, code, Some(span), message)
+    }
+
+    pub fn warning(code: &'static str, span: Span, message: impl Into<String>) -> Self {
+        Self::new(Severity::Warning, code, Some(span), message)
+    }
+
+    /// An error that no place in the file is to blame for.
+    pub fn elsewhere(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(Severity::Error, code, None, message)
+    }
+
+    fn new(severity: Severity, code: &'static str, span: Option<Span>, message: impl Into<String>) -> Self {
+        Self { severity, code, message: message.into(), span, label: String::new(), related: vec![], help: None }
+    }
+
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    pub fn related(mut self, span: Span, label: impl Into<String>) -> Self {
+        self.related.push((span, label.into()));
+        self
+    }
+
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// The report for people, with the lines of the file it is about; ends with a newline.
+    pub fn render(&self, source: &Source, colour: bool) -> String {
+        let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+        let handler =
+            GraphicalReportHandler::new_themed(theme).with_width(WIDTH).with_links(false).with_context_lines(1);
+        let shown = Shown { diagnostic: self, source: NamedSource::new(&source.name, source.text.clone()) };
+        let mut report = String::new();
+        if handler.render_report(&mut report, &shown).is_err() {
+            report = format!("{}: {}", self.code, self.message);
+        }
+        let mut report: String = report.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
+        if !report.ends_with('\n') {
+            report.push('\n');
+        }
+        report
+    }
+
+    /// One JSON object on one line. Lines and columns count from 1, columns in characters; `offset` and `length` are
+    /// bytes.
+    pub fn to_json(&self, source: &Source) -> String {
+        let place = |span: Span, label: &str| {
+            let (line, column) = source.position(span.start);
+            let (end_line, end_column) = source.position(span.end);
+            serde_json::json!({
+                "label": label,
+                "line": line,
+                "column": column,
+                "end_line": end_line,
+                "end_column": end_column,
+                "offset": span.start,
+                "length": span.end - span.start,
+            })
+        };
+        let position = self.span.map(|span| source.position(span.start));
+        let labels = self.span.iter().map(|span| place(*span, &self.label));
+        let labels = labels.chain(self.related.iter().map(|(span, label)| place(*span, label)));
+        serde_json::json!({
+            "severity": self.severity,
+            "code": self.code,
+            "message": self.message,
+            "help": self.help,
+            "file": source.name,
+            "line": position.map(|(line, _)| line),
+            "column": position.map(|(_, column)| column),
+            "labels": labels.collect::<Vec<_>>(),
+        })
+        .to_string()
+    }
+}
+
+impl From<SyntaxError> for Diagnostic {
+    fn from(error: SyntaxError) -> Self {
+        Self {
+            label: error.label,
+            help: error.help,
+            related: error.related.into_iter().collect(),
+            ..Self::error("ftp::syntax::unexpected", error.span, error.message)
+        }
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Diagnostic {}
+
+impl miette::Diagnostic for Diagnostic {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        Some(Box::new(self.code))
+    }
+
+    fn severity(&self) -> Option<miette::Severity> {
+        Some(match self.severity {
+            Severity::Error => miette::Severity::Error,
+            Severity::Warning => miette::Severity::Warning,
+        })
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        let primary = self.span.map(|span| {
+            let label = (!self.label.is_empty()).then(|| self.label.clone());
+            LabeledSpan::new_primary_with_span(label, span)
+        });
+        let related = self.related.iter().map(|(span, label)| LabeledSpan::new_with_span(Some(label.clone()), *span));
+        Some(Box::new(primary.into_iter().chain(related)))
+    }
+}
+
+/// A diagnostic together with the text it is about, as miette wants it.
+#[derive(Debug)]
+struct Shown<'a> {
+    diagnostic: &'a Diagnostic,
+    source: NamedSource<String>,
+}
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.diagnostic.fmt(f)
+    }
+}
+
+impl std::error::Error for Shown<'_> {}
+
+impl miette::Diagnostic for Shown<'_> {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.diagnostic.code()
+    }
+
+    fn severity(&self) -> Option<miette::Severity> {
+        self.diagnostic.severity()
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.diagnostic.help()
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        self.diagnostic.labels()
+    }
+
+    fn source_code(&self) -> Option<&dyn miette::SourceCode> {
+        self.diagnostic.span.is_some().then_some(&self.source as &dyn miette::SourceCode)
+    }
+}
+
+/// Everything there is to say about a file with errors, in the order of the file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Diagnostics {
+    pub all: Vec<Diagnostic>,
+}
+
+impl Diagnostics {
+    /// How many of them are errors.
+    pub fn errors(&self) -> usize {
+        self.all.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count()
+    }
+}
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let messages: Vec<&str> = self.all.iter().map(|diagnostic| diagnostic.message.as_str()).collect();
+        f.write_str(&messages.join("\n"))
+    }
+}
+
+impl std::error::Error for Diagnostics {}

@@ -1,0 +1,332 @@
+//! One argument's value: names looked up, checked against the parameter's type.
+
+use super::arguments::Slot;
+use super::check::Checker;
+use super::diagnostic::Diagnostic;
+use super::fit::{self, Misfit};
+use super::literal::{Literal, UNITS};
+use super::scope::{Declaration, Meaning};
+use super::signature::{Artifact, Default, Kind, Parameter, ParameterType, Signature};
+use super::suggest;
+use super::value::Value;
+use crate::syntax::{Span, ast};
+
+const WRONG_TYPE: &str = "ftp::value::wrong_type";
+
+impl<'a> Checker<'a> {
+    /// What an argument gives to a parameter.
+    pub(super) fn slot(&mut self, signature: &Signature, parameter: &Parameter, value: &'a ast::Value) -> Slot {
+        match (&parameter.ty, &value.kind) {
+            (_, ast::ValueKind::Broken) => Slot::Error,
+            (_, ast::ValueKind::Call(called)) => {
+                self.nested(called, value.span);
+                Slot::Error
+            }
+            (ParameterType::Artifact(wanted), ast::ValueKind::Word(name)) => {
+                self.artifact(signature, parameter, *wanted, name, value.span)
+            }
+            (ParameterType::Delta, ast::ValueKind::Word(name)) => self.delta_name(name, value.span),
+            (ParameterType::Artifact(_) | ParameterType::Delta, _) => {
+                let literal = self.literal(value);
+                if literal != Literal::Error {
+                    self.not_a_name(parameter, &literal, value.span);
+                }
+                Slot::Error
+            }
+            (ParameterType::Choice(choices), ast::ValueKind::Word(name)) if choices.contains(&name.as_str()) => {
+                Slot::Value(Value::Name(name.clone()))
+            }
+            (ParameterType::Choice(choices), ast::ValueKind::Word(name)) if !self.names_a_value(name) => {
+                let misfit = fit::choice(name, choices).err();
+                if let Some(misfit) = misfit {
+                    self.misfit(parameter, misfit, value);
+                }
+                Slot::Error
+            }
+            (ty, _) => {
+                let unquoted = self.unquoted(ty, value);
+                let literal = if unquoted { Literal::Error } else { self.literal(value) };
+                if literal == Literal::Error {
+                    return Slot::Error;
+                }
+                match fit::fit(&literal, ty, parameter.default == Default::Value(Value::None)) {
+                    Ok(value) => Slot::Value(value),
+                    Err(misfit) => {
+                        self.misfit(parameter, misfit, value);
+                        Slot::Error
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether a bare word stands where a string is expected and means nothing else.
+    fn unquoted(&mut self, ty: &ParameterType, value: &ast::Value) -> bool {
+        let ast::ValueKind::Word(word) = &value.kind else { return false };
+        if *ty != ParameterType::String || self.names_a_value(word) || self.scope.contains_key(word.as_str()) {
+            return false;
+        }
+        let names = self.value_names();
+        let help = match suggest::nearest(word, names.iter().map(String::as_str)) {
+            Some(near) => format!("did you mean `{near}`? A string stands between double quotes: `\"{word}\"`"),
+            None => format!("a string stands between double quotes: `\"{word}\"`"),
+        };
+        self.report(
+            Diagnostic::error("ftp::name::unknown", value.span, format!("nothing is named `{word}`"))
+                .label("expected a string or the name of one")
+                .help(help),
+        );
+        true
+    }
+
+    fn names_a_value(&self, name: &str) -> bool {
+        matches!(name, "true" | "false" | "none") || self.scope.contains_key(name)
+    }
+
+    /// Params and lets that hold plain values.
+    fn value_names(&self) -> Vec<String> {
+        let values = self.scope.iter().filter(|(_, entry)| match entry.declaration {
+            Declaration::Param => true,
+            Declaration::Let(binding) => matches!(binding.bound, ast::Binding::Value(_)),
+            _ => false,
+        });
+        values.map(|(name, _)| (*name).to_owned()).collect()
+    }
+
+    /// Reports a value that does not fit its parameter; for a named value, also where it comes from.
+    fn misfit(&mut self, parameter: &Parameter, misfit: Misfit, value: &ast::Value) {
+        let mut error = Diagnostic::error(
+            misfit.code,
+            misfit.span.unwrap_or(value.span),
+            format!("`{}` {}", parameter.name, misfit.message),
+        )
+        .label(misfit.label);
+        error.help = misfit.help;
+        if let ast::ValueKind::Word(name) = &value.kind
+            && let Some(entry) = self.scope.get(name.as_str())
+        {
+            error = error.related(entry.name.span, format!("`{name}` is declared here"));
+        }
+        self.report(error);
+    }
+
+    /// An artifact by its name.
+    fn artifact(
+        &mut self,
+        signature: &Signature,
+        parameter: &Parameter,
+        wanted: Artifact,
+        name: &str,
+        at: Span,
+    ) -> Slot {
+        let Some(meaning) = self.resolve(name, at) else {
+            self.unknown_artifact(wanted, name, at);
+            return Slot::Error;
+        };
+        let found = match meaning {
+            Meaning::Error => return Slot::Error,
+            Meaning::Value(Literal::Error) => return Slot::Error,
+            Meaning::Value(literal) => literal.phrase(),
+            Meaning::Flow(flow) => match flow.artifact {
+                Some(artifact) if artifact == wanted => return Slot::Input(flow.node, name.to_owned()),
+                Some(artifact) => artifact.phrase().to_owned(),
+                None => return Slot::Error,
+            },
+        };
+        let (method, slot) = (signature.name, parameter.name);
+        let declared = self.scope.get(name).map(|entry| entry.name.span);
+        let mut error = Diagnostic::error(
+            "ftp::types::wrong_artifact",
+            at,
+            format!("`{method}` needs {} as its `{slot}`, but `{name}` is {found}", wanted.phrase()),
+        )
+        .label(format!("is {found}"))
+        .help(self.instead(wanted));
+        if let Some(declared) = declared {
+            error = error.related(declared, "declared here");
+        }
+        self.report(error);
+        Slot::Error
+    }
+
+    /// What to give where another artifact is needed: the file's own, when it has one.
+    fn instead(&self, wanted: Artifact) -> String {
+        let fitting = self.declared(wanted);
+        if let Some(first) = fitting.first() {
+            return format!("give {}, such as `{first}`", wanted.phrase());
+        }
+        let source = self.registry.of_kind(Kind::Source).find(|signature| signature.output == wanted);
+        match source {
+            Some(source) => format!("declare {}: `let name = {}(\"..\")`", wanted.phrase(), source.name),
+            None => format!("give {}", wanted.phrase()),
+        }
+    }
+
+    fn unknown_artifact(&mut self, wanted: Artifact, name: &str, at: Span) {
+        let fitting = self.declared(wanted);
+        let mut error = Diagnostic::error("ftp::name::unknown", at, format!("nothing is named `{name}`"))
+            .label(format!("expected the name of {}", wanted.phrase()));
+        error.help = Some(match suggest::nearest(name, fitting.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => {
+                let source = self.registry.of_kind(Kind::Source).find(|signature| signature.output == wanted);
+                match source {
+                    Some(source) => format!("declare it: `let {name} = {}(\"..\")`", source.name),
+                    None => "declare it with `let`".into(),
+                }
+            }
+        });
+        self.report(error);
+    }
+
+    /// The names of `let`s that plainly hold such an artifact.
+    fn declared(&self, wanted: Artifact) -> Vec<&'a str> {
+        let names = self.scope.iter().filter(|(_, entry)| {
+            let Declaration::Let(binding) = entry.declaration else { return false };
+            let ast::Binding::Chain(chain) = &binding.bound else { return false };
+            let last = chain.calls.last().and_then(|call| self.registry.get(&call.name.text));
+            last.is_some_and(|signature| signature.output == wanted)
+        });
+        names.map(|(name, _)| *name).collect()
+    }
+
+    /// A delta method by its name.
+    fn delta_name(&mut self, name: &str, at: Span) -> Slot {
+        match self.registry.get(name) {
+            Some(signature) if signature.kind == Kind::Delta => Slot::Delta(signature.name),
+            _ => {
+                let deltas: Vec<&str> = self.registry.of_kind(Kind::Delta).map(|delta| delta.name).collect();
+                let mut error =
+                    Diagnostic::error("ftp::name::unknown_delta", at, format!("there is no delta method `{name}`"))
+                        .label("expected a delta method");
+                error.help = suggest::help(name, &deltas, "the delta methods are");
+                self.report(error);
+                Slot::Error
+            }
+        }
+    }
+
+    fn not_a_name(&mut self, parameter: &Parameter, literal: &Literal, at: Span) {
+        let expected = fit::phrase(&parameter.ty);
+        let help = match parameter.ty {
+            ParameterType::Artifact(wanted) => self.instead(wanted),
+            _ => match literal {
+                Literal::String(text) => format!("write the name without quotes: `{text}`"),
+                _ => "write the name of one, without quotes".into(),
+            },
+        };
+        self.report(
+            Diagnostic::error(
+                WRONG_TYPE,
+                at,
+                format!("`{}` expects {expected}, found {}", parameter.name, literal.phrase()),
+            )
+            .label(format!("expected {expected}"))
+            .help(help),
+        );
+    }
+
+    /// Reports a call where only a value may stand.
+    fn nested(&mut self, called: &ast::Name, at: Span) {
+        let name = &called.text;
+        let data = self.registry.get(name).is_some_and(|signature| signature.kind == Kind::Source);
+        let help = match data {
+            true => format!("give it a name first, `let data = {name}(..)`, and write `data` here"),
+            false => "write a value, or a name declared with `let`".into(),
+        };
+        self.report(
+            Diagnostic::error("ftp::value::nested_call", at, format!("`{name}(..)` can't stand inside an argument"))
+                .label("a call")
+                .help(help),
+        );
+    }
+
+    /// A value as written; names of params and of plain `let`s become what they hold. Errors are reported here.
+    pub(super) fn literal(&mut self, value: &ast::Value) -> Literal {
+        match &value.kind {
+            ast::ValueKind::Int { value, unit: None } => Literal::Int(*value),
+            ast::ValueKind::Float { value, unit: None } => Literal::Float(*value),
+            ast::ValueKind::Int { value, unit: Some(unit) } => self.measured(*value as f64, unit),
+            ast::ValueKind::Float { value, unit: Some(unit) } => self.measured(*value, unit),
+            ast::ValueKind::String(text) => Literal::String(text.clone()),
+            ast::ValueKind::List(items) => {
+                let items: Vec<_> = items.iter().map(|item| (self.literal(item), item.span)).collect();
+                if items.iter().any(|(item, _)| *item == Literal::Error) {
+                    Literal::Error
+                } else {
+                    Literal::List(items)
+                }
+            }
+            ast::ValueKind::Word(name) => self.word(name, value.span),
+            ast::ValueKind::Call(called) => {
+                self.nested(called, value.span);
+                Literal::Error
+            }
+            ast::ValueKind::Broken => Literal::Error,
+        }
+    }
+
+    fn measured(&mut self, number: f64, unit: &ast::Name) -> Literal {
+        Literal::with_unit(number, &unit.text).unwrap_or_else(|| {
+            let spelt = match unit.text.to_lowercase().as_str() {
+                "m" | "minute" | "minutes" | "mins" => Some("min"),
+                "hour" | "hours" | "hrs" | "hr" => Some("h"),
+                "sec" | "secs" | "second" | "seconds" => Some("s"),
+                "percent" | "pct" => Some("%"),
+                other => suggest::nearest(other, UNITS.iter().copied()),
+            };
+            let mut error =
+                Diagnostic::error("ftp::value::unknown_unit", unit.span, format!("there is no unit `{}`", unit.text))
+                    .label("not a unit");
+            error.help = Some(match spelt {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("the units are {}", suggest::quoted(UNITS)),
+            });
+            self.report(error);
+            Literal::Error
+        })
+    }
+
+    /// What a name holds, where a plain value is expected.
+    fn word(&mut self, name: &str, at: Span) -> Literal {
+        match name {
+            "true" => return Literal::Bool(true),
+            "false" => return Literal::Bool(false),
+            "none" => return Literal::None,
+            _ => {}
+        }
+        match self.resolve(name, at) {
+            Some(Meaning::Value(literal)) => literal,
+            Some(Meaning::Error) => Literal::Error,
+            Some(Meaning::Flow(flow)) => {
+                if let Some(artifact) = flow.artifact {
+                    let declared = self.scope.get(name).map_or(at, |entry| entry.name.span);
+                    self.report(
+                        Diagnostic::error(
+                            WRONG_TYPE,
+                            at,
+                            format!("expected a plain value, but `{name}` is {}", artifact.phrase()),
+                        )
+                        .label("expected a plain value")
+                        .related(declared, "declared here")
+                        .help("write a number, a string or the name of a param"),
+                    );
+                }
+                Literal::Error
+            }
+            None => {
+                let names = self.value_names();
+                let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                let mut error = Diagnostic::error("ftp::name::unknown", at, format!("nothing is named `{name}`"))
+                    .label("expected a value or the name of one");
+                error.help =
+                    Some(match suggest::nearest(name, names.iter().copied().chain(["true", "false", "none"])) {
+                        Some(near) => format!("did you mean `{near}`?"),
+                        None => format!("declare it with `let {name} = ..`, or write the value itself"),
+                    });
+                self.report(error);
+                Literal::Error
+            }
+        }
+    }
+}

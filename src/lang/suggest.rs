@@ -1,0 +1,53 @@
+//! "Did you mean ..?"
+
+/// The candidate nearest to a misspelt name, if one is near enough: the same but for case, or within a third of the
+/// name's letters (at least one) of edits and swaps.
+pub(super) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let lower = name.to_lowercase();
+    let limit = (name.chars().count() / 3).max(1);
+    let mut best: Option<(usize, &str)> = None;
+    for candidate in candidates {
+        let other = candidate.to_lowercase();
+        let distance = if other == lower { 0 } else { strsim::osa_distance(&lower, &other).max(1) };
+        if distance <= limit && best.is_none_or(|(least, _)| distance < least) {
+            best = Some((distance, candidate));
+        }
+    }
+    best.map(|(_, candidate)| candidate)
+}
+
+/// The help for an unknown name: the nearest candidate, else what there is, else nothing.
+pub(super) fn help<'a>(name: &str, candidates: &[&'a str], there_are: &str) -> Option<String> {
+    match nearest(name, candidates.iter().copied()) {
+        Some(near) => Some(format!("did you mean `{near}`?")),
+        None if candidates.is_empty() => None,
+        None => Some(format!("{there_are}: {}", quoted(candidates))),
+    }
+}
+
+/// "`a`, `b`, `c`".
+pub(super) fn quoted(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_differs_in_case_comes_before_one_that_differs_in_a_letter() {
+        assert_eq!(nearest("Lora", ["lorx", "lora"]), Some("lora"));
+    }
+
+    #[test]
+    fn swapped_letters_count_once() {
+        assert_eq!(nearest("ftnietune", ["finetune"]), Some("finetune"));
+        assert_eq!(nearest("tset", ["test"]), Some("test"));
+    }
+
+    #[test]
+    fn a_name_too_far_away_is_not_suggested() {
+        assert_eq!(nearest("warm", ["seed", "epochs"]), None);
+        assert_eq!(nearest("ab", ["xy"]), None);
+    }
+}
