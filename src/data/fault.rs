@@ -113,15 +113,13 @@ impl Faults {
             let message = if found.count == 1 {
                 found.first[0].clone()
             } else {
-                let mut message = format!("{} rows have {what}:", found.count);
-                if *kind == Kind::InvalidUtf8 || *kind == Kind::Malformed {
-                    message = format!("{} rows are {what}:", found.count);
-                }
+                let are = if matches!(kind, Kind::InvalidUtf8 | Kind::Malformed) { "are" } else { "have" };
+                let mut message = format!("{} rows {are} {what}:", count(found.count));
                 for line in &found.first {
                     message.push_str(&format!("\n  {line}"));
                 }
                 if found.count > SHOWN {
-                    message.push_str(&format!("\n  and {} more", found.count - SHOWN));
+                    message.push_str(&format!("\n  and {} more", count(found.count - SHOWN)));
                 }
                 message
             };
@@ -134,11 +132,16 @@ impl Faults {
     pub fn notices(&self, rows: usize) -> Vec<Notice> {
         let notice = |(kind, found): (&Kind, &Found)| {
             let (code, what, _) = kind.words();
-            let be = if found.count == 1 { "row was" } else { "rows were" };
+            let be = if found.count == 1 { "was" } else { "were" };
             let first = if found.count == 1 { "" } else { "first: " };
             Notice::new(
                 code,
-                format!("{} of {} {be} skipped: {what} ({first}{})", count(found.count), count(rows), found.place),
+                format!(
+                    "{} of {} {be} skipped: {what} ({first}{})",
+                    count(found.count),
+                    counted(rows, "row"),
+                    found.place
+                ),
             )
         };
         self.kinds.iter().map(notice).collect()
@@ -150,7 +153,7 @@ pub(super) fn count(number: usize) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);
@@ -158,7 +161,7 @@ pub(super) fn count(number: usize) -> String {
     out
 }
 
-/// `one row` is singular, everything else plural: "1 row", "1,700 rows".
+/// A number and its noun: "1 row", "1,700 rows".
 pub(super) fn counted(number: usize, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{} {noun}{plural}", count(number))

@@ -88,6 +88,18 @@ pub(super) fn read_all(files: &[Found], facts: Option<&SourceFacts>) -> Result<V
             Err(error) => errors.push(error),
         }
     }
+    // Without one row that could be read, what is wrong with the rows is all there is to say.
+    if errors.is_empty() && contents.iter().all(|content| content.table.columns.is_empty()) {
+        let mut faults = Faults::default();
+        for (file, Content { table, .. }) in files.iter().zip(contents) {
+            for Row { at, cells } in &table.rows {
+                if let Err(fault) = cells {
+                    faults.add(table.place(&file.shown, *at), fault.clone());
+                }
+            }
+        }
+        return Err(faults.errors());
+    }
     if errors.is_empty() { Ok(contents) } else { Err(errors) }
 }
 
@@ -108,7 +120,8 @@ pub(super) fn blank_lines(files: &[Found], contents: &[Content], notices: &mut V
 fn every_file_has(roles: &Roles, files: &[Found], contents: &[Content]) -> Result<(), Vec<SourceError>> {
     let roles = [("text", Some(&roles.text)), ("text_pair", roles.text_pair.as_ref()), ("label", Some(&roles.label))];
     let mut errors = Vec::new();
-    for (file, content) in files.iter().zip(contents) {
+    // A file without columns has only rows that can't be read: each is told by itself.
+    for (file, content) in files.iter().zip(contents).filter(|(_, content)| !content.table.columns.is_empty()) {
         for (parameter, column) in roles {
             if let Some(column) = column.filter(|column| content.table.column(column).is_none()) {
                 errors.push(missing_column(&file.shown, column, parameter, &content.table.columns));

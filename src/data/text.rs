@@ -76,9 +76,10 @@ fn assemble(
 ) -> Result<(Vec<String>, Vec<u64>), Vec<SourceError>> {
     let (mut documents, mut faults, mut used, mut rows) = (Vec::new(), Faults::default(), Vec::new(), 0);
     for (file, Content { mut table, .. }) in files.iter().zip(contents) {
-        let Some(at) = table.column(column) else {
+        let at = table.column(column).unwrap_or(usize::MAX);
+        if at == usize::MAX && !table.columns.is_empty() {
             return Err(vec![missing_column(&file.shown, column, "column", &table.columns)]);
-        };
+        }
         let before = documents.len();
         rows += table.rows.len();
         for Row { at: line, cells } in std::mem::take(&mut table.rows) {

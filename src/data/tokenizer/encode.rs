@@ -1,7 +1,7 @@
 //! Many texts at once.
 
 use rayon::prelude::*;
-use tokenizers::{EncodeInput, TruncationDirection, TruncationParams, TruncationStrategy};
+use tokenizers::{EncodeInput, PostProcessor, TruncationDirection, TruncationParams, TruncationStrategy};
 
 use super::{Tokenizer, broken};
 use crate::data::DataError;
@@ -65,7 +65,20 @@ impl Encoded {
 impl Tokenizer {
     /// Encodes texts or pairs with special tokens, each cut to `max_length` tokens in all; of a pair, the longer text
     /// is cut first (`longest_first` of `transformers`).
+    ///
+    /// # Errors
+    /// `ftp::data::max_length` when there is no room for a token of each text beside the special ones.
     pub fn encode_all(&self, inputs: &[Input], max_length: usize) -> Result<Encoded, DataError> {
+        let is_pair = inputs.iter().any(|(_, pair)| pair.is_some());
+        let special = self.inner.get_post_processor().map_or(0, |processor| processor.added_tokens(is_pair));
+        let least = special + if is_pair { 2 } else { 1 };
+        if max_length < least {
+            return Err(DataError::new(
+                "ftp::data::max_length",
+                format!("{max_length} tokens hold no text beside the {special} special ones"),
+                format!("raise `max_length` to {least} at least"),
+            ));
+        }
         let mut cutting = self.inner.clone();
         cutting
             .with_truncation(Some(TruncationParams {
@@ -74,13 +87,7 @@ impl Tokenizer {
                 strategy: TruncationStrategy::LongestFirst,
                 stride: 0,
             }))
-            .map_err(|error| {
-                DataError::new(
-                    "ftp::data::max_length",
-                    format!("texts can't be cut to {max_length} tokens: {error}"),
-                    "raise `max_length`",
-                )
-            })?;
+            .map_err(|error| broken("texts can't be cut", error))?;
         self.encode(&cutting, inputs, true)
     }
 
@@ -96,7 +103,8 @@ impl Tokenizer {
                 Some(pair) => EncodeInput::Dual(text.into(), pair.into()),
                 None => EncodeInput::Single(text.into()),
             };
-            inner.encode_fast(input, special).map(|encoding| self.own(&encoding))
+            // Not `encode_fast`: it leaves out the words.
+            inner.encode(input, special).map(|encoding| self.own(&encoding))
         };
         let rows: Result<Vec<(Encoding, bool)>, _> = inputs.par_iter().map(one).collect();
         let rows = rows.map_err(|error| broken("a text can't be encoded", error))?;
