@@ -218,6 +218,13 @@ fn pair(
             }
             Ok((a.to_string(), b.to_string()))
         }
+        ([], [one]) if first.is_none() && second.is_none() => Err(problem(
+            "ftp::data::which_column",
+            None,
+            format!("only `{one}` holds texts, and a pair needs two"),
+            "where is the other text?",
+            "for single texts declare them with `labelled(..)`",
+        )),
         (known, _) => {
             let parameter = if first.is_some() { "text_pair" } else { "text" };
             let why = match known {

@@ -38,20 +38,17 @@ pub(super) fn describe(directory: &Path, path: &str) -> Result<SourceFacts, Vec<
         Ok(tokenizer) => names.extend(tokenizer),
         Err(error) => errors.push(error),
     }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
     let mut files = Vec::new();
     for name in names {
         let file = root.join(&name);
-        match digest::file(&file).and_then(|digest| Ok((digest, file.metadata()?.len()))) {
-            Ok((digest, bytes)) => {
-                let shown = format!("{}/{name}", path.trim_end_matches('/'));
-                files.push(SourceFile { split: None, path: file, shown, digest, bytes, rows: 0 });
-            }
-            Err(_) if errors.iter().any(|error| error.message.contains(&name)) => {}
-            Err(error) => errors.push(missing(path, &name, &error.to_string())),
-        }
-    }
-    if !errors.is_empty() {
-        return Err(errors);
+        let (digest, bytes) = digest::file(&file)
+            .and_then(|digest| Ok((digest, file.metadata()?.len())))
+            .map_err(|error| vec![missing(path, &name, &error.to_string())])?;
+        let shown = format!("{}/{name}", path.trim_end_matches('/'));
+        files.push(SourceFile { split: None, path: file, shown, digest, bytes, rows: 0 });
     }
     Ok(SourceFacts { files, task: None, columns: IndexMap::new(), architecture, notices })
 }

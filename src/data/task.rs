@@ -18,8 +18,8 @@ const MOST_LABELS: usize = 1000;
 struct Seen {
     words: BTreeSet<String>,
     integers: BTreeSet<i64>,
-    /// As written, to show one.
-    fraction: Option<String>,
+    /// As written.
+    fractions: BTreeSet<String>,
     cells: usize,
 }
 
@@ -30,12 +30,12 @@ impl Seen {
             Cell::Missing | Cell::Null | Cell::Other(_) => self.cells -= 1,
             Cell::Bool(value) => drop(self.words.insert(value.to_string())),
             Cell::Int(value) => drop(self.integers.insert(*value)),
-            Cell::Float(value) => self.fraction = Some(format!("{value:?}")),
+            Cell::Float(value) => drop(self.fractions.insert(format!("{value:?}"))),
             Cell::Text(text) => match (text.trim().parse::<i64>(), text.trim().parse::<f64>()) {
                 _ if text.trim().is_empty() => self.cells -= 1,
                 // Only what prints as it stood is a number: `007` stays a word.
                 (Ok(value), _) if value.to_string() == *text => drop(self.integers.insert(value)),
-                (_, Ok(value)) if value.is_finite() && text.contains('.') => self.fraction = Some(text.clone()),
+                (_, Ok(value)) if value.is_finite() && text.contains('.') => drop(self.fractions.insert(text.clone())),
                 _ => drop(self.words.insert(text.clone())),
             },
         }
@@ -75,11 +75,11 @@ pub(super) fn infer<'a>(
     }
     match options.task {
         Some(TaskChoice::Regression) => Ok(Task::Regression),
-        Some(TaskChoice::Classification) => match &seen.fraction {
+        Some(TaskChoice::Classification) => match seen.fractions.first() {
             Some(fraction) => Err(fractions_as_classes(column, fraction)),
             None => classes(column, &seen),
         },
-        None => match &seen.fraction {
+        None => match seen.fractions.first() {
             _ if !seen.words.is_empty() => classes(column, &seen),
             Some(_) if column == "score" => Ok(Task::Regression),
             None if column != "score" => {
@@ -103,7 +103,9 @@ pub(super) fn infer<'a>(
 }
 
 fn occurs(seen: &Seen, label: &str) -> bool {
-    seen.words.contains(label) || label.parse().is_ok_and(|value: i64| seen.integers.contains(&value))
+    seen.words.contains(label)
+        || seen.fractions.contains(label)
+        || label.parse().is_ok_and(|value: i64| seen.integers.contains(&value))
 }
 
 fn fractions_as_classes(column: &str, fraction: &str) -> SourceError {
@@ -119,7 +121,7 @@ fn fractions_as_classes(column: &str, fraction: &str) -> SourceError {
 fn classes(column: &str, seen: &Seen) -> Result<Task, SourceError> {
     let mut labels: Vec<String> = seen.integers_as_labels().chain(seen.words.iter().cloned()).collect();
     if !seen.words.is_empty() {
-        labels.extend(seen.fraction.clone());
+        labels.extend(seen.fractions.iter().cloned());
         labels.sort();
     }
     if labels.len() > MOST_LABELS {

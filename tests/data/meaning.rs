@@ -114,6 +114,22 @@ fn known_couples_make_a_pair() {
 }
 
 #[test]
+fn a_pair_needs_two_texts() {
+    let case = Case::new("pairs", "train.jsonl").file("train.jsonl", TRAIN);
+    case.fails("ftp::data::which_column", "only `text` holds texts, and a pair needs two");
+    assert_eq!(case.error().help.as_deref(), Some("for single texts declare them with `labelled(..)`"));
+}
+
+#[test]
+fn numbers_among_words_are_labels_as_they_are_written() {
+    let case = csv("labelled", "text,label\na,1.5\nb,2\nc,007\nd,none\n");
+    assert_eq!(labels(&case), ["007", "1.5", "2", "none"]);
+    let case = csv("labelled", "text,label\na,1.5\nb,2.5\n").labels(&["2.5", "1.5"]);
+    assert_eq!(rows(&case.set(), "train"), [("a", None, Class(1)), ("b", None, Class(0))]);
+    case.notices(&[]);
+}
+
+#[test]
 fn a_column_that_is_not_there_is_named_with_the_one_meant() {
     let case = csv("labelled", "text,label\na b,x\n").with("label", "lable");
     case.fails("ftp::data::missing_column", "no column is called \"lable\"");
