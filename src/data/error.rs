@@ -18,6 +18,16 @@ impl DataError {
     }
 }
 
+impl miette::Diagnostic for DataError {
+    fn code<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        Some(Box::new(self.code))
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        self.help.as_ref().map(|help| Box::new(help) as Box<dyn std::fmt::Display>)
+    }
+}
+
 impl From<SourceError> for DataError {
     fn from(error: SourceError) -> Self {
         Self { code: error.code, message: error.message, help: error.help }

@@ -7,14 +7,15 @@ use indexmap::IndexSet;
 use serde_json::json;
 
 use super::stage::Stage;
-use crate::data::tokenizer::Tokenizer;
+use crate::data::tokenizer::{self, Tokenizer};
 use crate::event::Notice;
 use crate::hub;
 use crate::hub::tensors::Tensors;
 use crate::lang::world::{Digest, SourceFacts};
-use crate::nn::models::{self, Head, LoadReport, Model, Part, Slot};
+use crate::nn::models::layout::{Part, Slot};
+use crate::nn::models::{self, Head, LoadReport, Model};
 use crate::plan::spec::{DeltaSpec, Outcome, StageFailure};
-use crate::store::Store;
+use crate::store::{Store, StoredArtifact};
 
 const WEIGHTS: &str = "model.safetensors";
 const DELTA: &str = "delta.safetensors";
@@ -39,11 +40,15 @@ impl Bundle {
 
     /// A model from the user's Hugging Face directory, whose files must still be those the plan was made with.
     pub fn from_source(facts: &SourceFacts) -> Result<Self, StageFailure> {
-        crate::data::verify(facts)?;
+        for file in &facts.files {
+            if !crate::data::digest::file(&file.path).is_ok_and(|digest| digest == file.digest) {
+                return Err(StageFailure::new("ftp::data::changed", format!("{} changed after the plan was made", file.shown))
+                    .help("run the same command again: it plans with the file as it is now"));
+            }
+        }
         let first = facts.files.first().and_then(|file| file.path.parent());
-        let directory = first.ok_or_else(|| {
-            StageFailure::new("ftp::stage::empty_model", "the model's directory holds no files")
-        })?;
+        let directory =
+            first.ok_or_else(|| StageFailure::new("ftp::stage::empty_model", "the model's directory holds no files"))?;
         Self::from_directory(directory)
     }
 
@@ -58,11 +63,10 @@ impl Bundle {
     pub fn open(store: &Store, output: &Digest) -> Result<Self, StageFailure> {
         let artifact = store.artifact(output)?;
         let mut bundle = if artifact.has(WEIGHTS) {
-            let tokenizer_files = hub::TOKENIZER_FILES.into_iter().filter(|name| artifact.has(name));
-            let tokenizer_paths = tokenizer_files.map(|name| artifact.path(name)).collect::<Result<Vec<_>, _>>()?;
             let config = hub::read_json(&artifact.path(CONFIG)?)?;
             let tensors = hub::read_safetensors(&artifact.path(WEIGHTS)?)?;
-            Self { config, tensors, tokenizer: Tokenizer::from_file(&artifact.path("tokenizer.json")?)?, delta: None, origin: None }
+            let tokenizer = stored_tokenizer(&artifact)?;
+            Self { config, tensors, tokenizer, delta: None, origin: None }
         } else {
             let base = artifact.manifest.base.clone().ok_or_else(|| {
                 StageFailure::new("ftp::store::no_weights", format!("the artifact {output} has neither weights nor a base"))
@@ -84,7 +88,8 @@ impl Bundle {
     pub fn save(&self, directory: &Path) -> Result<Vec<String>, StageFailure> {
         hub::write_model(directory, &self.config, &self.tensors)?;
         let mut files = vec![CONFIG.to_owned(), WEIGHTS.to_owned()];
-        files.extend(self.tokenizer.save(directory)?);
+        self.tokenizer.save(directory)?;
+        files.extend(tokenizer::FILES.into_iter().filter(|name| directory.join(name).is_file()).map(str::to_owned));
         Ok(files)
     }
 
@@ -94,6 +99,17 @@ impl Bundle {
         let (model, _) = Model::new(&self.config, &self.tensors, &head, 0, &Device::flex())?;
         Ok(Self { config: model.config(), tensors: model.tensors(), ..self })
     }
+}
+
+/// The tokenizer of a whole model in the store, where files lie under their digests.
+fn stored_tokenizer(artifact: &StoredArtifact) -> Result<Tokenizer, StageFailure> {
+    let vocabulary = artifact.path("tokenizer.json")?;
+    let bytes = std::fs::read(&vocabulary).map_err(|error| hub::HubError::reading(&vocabulary, error))?;
+    let config = match artifact.has("tokenizer_config.json") {
+        true => hub::read_json(&artifact.path("tokenizer_config.json")?)?.as_object().cloned().unwrap_or_default(),
+        false => serde_json::Map::new(),
+    };
+    Ok(Tokenizer::from_bytes(&bytes, config)?)
 }
 
 /// Hands over a trained model: whole, or, when a delta method decided what trained, only what it changed.

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::bundle::Bundle;
-use crate::data::tokenizer::Tokenizer;
+use crate::data::tokenizer::{Input, Tokenizer};
 use crate::lang::world::Task;
 use crate::nn::models::{Head, Model};
 use crate::plan::spec::StageFailure;
@@ -44,13 +44,13 @@ impl Predictor {
 
     /// Labels texts (parts of a pair separated by a tab). Also how many were cut to the length limit.
     pub fn label(&self, texts: &[String]) -> Result<(Vec<Answer>, usize), StageFailure> {
-        let parts = texts.iter().map(|text| match text.split_once('\t') {
+        let parts: Vec<Input> = texts.iter().map(|text| match text.split_once('\t') {
             Some((first, second)) => (first, Some(second)),
             None => (text.as_str(), None),
-        });
-        let (encodings, cut) = self.tokenizer.encode_all(parts, self.max_length)?;
-        let predictions = train::predict(&self.model, &self.task, &encodings)?;
-        Ok((predictions.into_iter().map(|prediction| self.answer(prediction)).collect(), cut))
+        }).collect();
+        let encoded = self.tokenizer.encode_all(&parts, self.max_length)?;
+        let predictions = train::predict(&self.model, &self.task, &encoded.encodings)?;
+        Ok((predictions.into_iter().map(|prediction| self.answer(prediction)).collect(), encoded.truncated))
     }
 
     fn answer(&self, prediction: train::Prediction) -> Answer {

@@ -76,7 +76,7 @@ fn run(stage: &super::stage::Stage) -> Result<crate::plan::spec::Outcome, crate:
         "type_vocab_size": 2,
         "initializer_range": 0.02,
         "layer_norm_eps": 1e-12,
-        "pad_token_id": tokenizer.pad_id(),
+        "pad_token_id": tokenizer.special().pad,
         "tie_word_embeddings": true,
         "dtype": "float32",
     });

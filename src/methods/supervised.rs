@@ -5,7 +5,8 @@ use serde_json::json;
 use super::bundle::{choose_trainable, hand_over, report_loading, trained_share};
 use super::stage::Stage;
 use crate::data::batch::Encoding;
-use crate::data::set::{Example, Target};
+use crate::data::set::Target;
+use crate::data::tokenizer::Input;
 use crate::event::{Event, Notice};
 use crate::lang::world::Task;
 use crate::nn::models::{self, Head, Model};
@@ -33,13 +34,13 @@ pub(super) fn fine_tune(stage: &Stage, slot: &str) -> Result<Outcome, StageFailu
     let mut split = |name: &str| -> Result<Option<Split>, StageFailure> {
         let Some(examples) = set.splits.get(name) else { return Ok(None) };
         stage.activity(format!("tokenising {} rows of {name}", examples.len()));
-        let (encodings, cut) = bundle.tokenizer.encode_all(examples.iter().map(Example::texts), limit)?;
-        if cut > 0 {
-            let message = format!("{cut} of {} {name} rows of {set_name} are longer than {limit} tokens and were cut", examples.len());
-            stage.notice(&mut notices, Notice::new("ftp::data::truncated", message));
+        let inputs: Vec<Input> = examples.iter().map(Input::from).collect();
+        let encoded = bundle.tokenizer.encode_all(&inputs, limit)?;
+        for notice in encoded.notices(&format!("the {name} split of {set_name}"), limit) {
+            stage.notice(&mut notices, notice);
         }
         let targets = examples.iter().map(|example| example.target).collect();
-        Ok(Some(Split { encodings, targets }))
+        Ok(Some(Split { encodings: encoded.encodings, targets }))
     };
     let (train_split, dev, test) = (split("train")?.unwrap_or_default(), split("dev")?, split("test")?);
 

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::bundle::{Bundle, choose_trainable, hand_over, report_loading, trained_share};
 use super::stage::Stage;
-use crate::data::batch;
+use crate::data::block;
 use crate::event::Notice;
 use crate::nn::models::{Head, Model};
 use crate::plan::spec::{Outcome, StageFailure};
@@ -24,18 +24,21 @@ pub(super) fn masked_lm(stage: &Stage, bundle: Bundle, documents: &[String]) -> 
 
     stage.activity(format!("tokenising {} documents", documents.len()));
     let limit = (stage.int("max_length") as usize).min(model.max_tokens());
-    let (blocks, dropped) = batch::blocks(&bundle.tokenizer, documents, limit)?;
-    if dropped > 0 {
-        let message = format!("{dropped} tokens at the ends of documents were too few for a block of their own and were left out");
-        stage.notice(&mut notices, Notice::new("ftp::data::short_blocks", message));
-    }
-    if let Some(notice) = bundle.tokenizer.unknown_share(&blocks) {
+    let encoded = bundle.tokenizer.encode_documents(documents)?;
+    for notice in encoded.notices("the text", limit) {
         stage.notice(&mut notices, notice);
     }
+    let special = bundle.tokenizer.special();
+    let blocks = block::blocks(&encoded.encodings, limit, special.cls, special.sep);
+    if blocks.empty > 0 {
+        let message = format!("{} documents have no token the tokenizer knows and were left out", blocks.empty);
+        stage.notice(&mut notices, Notice::new("ftp::data::empty_documents", message));
+    }
+    let blocks = blocks.encodings;
     let masking = Masking {
         probability: stage.float("mask_probability"),
         whole_words: stage.bool("whole_word"),
-        mask_token: bundle.tokenizer.mask_id(),
+        mask_token: special.mask,
         vocab_size: bundle.tokenizer.vocab_size() as u32,
     };
     let objective = MaskedLm { masking };
