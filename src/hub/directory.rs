@@ -194,7 +194,7 @@ fn share(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn read_json(path: &Path) -> Result<Value, HubError> {
+pub fn read_json(path: &Path) -> Result<Value, HubError> {
     let text = fs::read_to_string(path).map_err(|reason| HubError::reading(path, reason))?;
     serde_json::from_str(&text).map_err(|reason| HubError::BadJson { path: path.into(), reason: reason.to_string() })
 }

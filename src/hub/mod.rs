@@ -11,7 +11,7 @@ pub mod tensors;
 
 #[cfg(feature = "train")]
 pub use directory::write_model;
-pub use directory::{Directory, write_config};
+pub use directory::{Directory, TOKENIZER_FILES, read_json, write_config};
 pub use error::HubError;
 #[cfg(feature = "train")]
 pub use safetensors::{read_safetensors, write_safetensors};
