@@ -1,0 +1,158 @@
+//! A registry with the real methods' names and a world that is a table: tests of the language need no files.
+#![allow(dead_code, reason = "each test file uses a part")]
+
+use std::path::PathBuf;
+
+use ftp::lang::signature::{Artifact, Class, Default, Kind, Parameter, ParameterType as T, Registry, Signature};
+use ftp::lang::value::Value;
+use ftp::lang::world::{SourceError, SourceFacts, SourceFile, SourceRequest, Task, World};
+use ftp::syntax::Source;
+use indexmap::IndexMap;
+
+pub fn source(text: &str) -> Source {
+    Source { name: "test.ftp".into(), text: text.into() }
+}
+
+pub fn registry() -> Registry {
+    Registry::new([
+        data("text", Artifact::Text, vec![column("column")]),
+        data("labelled", Artifact::Labelled, vec![column("text"), column("label"), labels()]),
+        data("pairs", Artifact::Labelled, vec![column("text"), column("text_pair"), column("label"), labels()]),
+        data("hf", Artifact::Model, vec![]),
+        stage("pretrain", &[], false, pretraining()),
+        stage("adapt", MODELS, false, training(input("domain", Artifact::Text))),
+        stage("intermediate", MODELS, true, training(input("task", Artifact::Labelled))),
+        Signature { output: Artifact::Parametrised, ..stage("peft", &[Artifact::Model], false, vec![delta()]) },
+        stage("finetune", MODELS, true, training(input("target", Artifact::Labelled))),
+        method("bitfit", Kind::Delta, Artifact::Parametrised, vec![]),
+        method(
+            "lora",
+            Kind::Delta,
+            Artifact::Parametrised,
+            vec![
+                Parameter::optional("rank", T::Int { min: 1, max: 1024 }, Value::Int(8), "Rank of the update."),
+                Parameter::optional("alpha", T::Float { min: 0.0, max: 1e6, above: true }, Value::Float(16.0), "Scale."),
+            ],
+        ),
+    ])
+}
+
+const MODELS: &[Artifact] = &[Artifact::Model, Artifact::Parametrised];
+
+fn method(name: &'static str, kind: Kind, output: Artifact, parameters: Vec<Parameter>) -> Signature {
+    Signature { name, kind, version: 1, summary: "", docs: "", input: &[], output, parameters, reports: false }
+}
+
+fn stage(name: &'static str, input: &'static [Artifact], reports: bool, parameters: Vec<Parameter>) -> Signature {
+    Signature { input, reports, ..method(name, Kind::Stage, Artifact::Model, parameters) }
+}
+
+fn data(name: &'static str, output: Artifact, mut others: Vec<Parameter>) -> Signature {
+    others.insert(0, Parameter::required("path", T::String, "Where the files are.").positional());
+    method(name, Kind::Source, output, others)
+}
+
+fn column(name: &'static str) -> Parameter {
+    Parameter::optional(name, T::String, Value::None, "A column.")
+}
+
+fn labels() -> Parameter {
+    Parameter::optional("labels", T::Strings, Value::None, "The label names in order.")
+}
+
+fn input(name: &'static str, artifact: Artifact) -> Parameter {
+    Parameter::required(name, T::Artifact(artifact), "The data.").positional()
+}
+
+fn delta() -> Parameter {
+    Parameter::new("method", T::Delta, Default::Required, "The delta method.").positional()
+}
+
+fn pretraining() -> Vec<Parameter> {
+    let mut parameters = training(input("corpus", Artifact::Text));
+    parameters.push(Parameter::optional("hidden_size", T::Int { min: 1, max: 65_536 }, Value::Int(256), "Width."));
+    parameters.push(Parameter::optional("mask_probability", T::Ratio, Value::Float(0.15), "Share to mask."));
+    parameters
+}
+
+fn training(first: Parameter) -> Vec<Parameter> {
+    let learning_rate = T::Float { min: 0.0, max: 1.0, above: true };
+    vec![
+        first,
+        Parameter::optional("epochs", T::Epochs, Value::Epochs(3.0), "Passes over the rows."),
+        Parameter::optional("steps", T::Steps, Value::None, "Optimizer steps, instead of epochs."),
+        Parameter::optional("batch_size", T::Int { min: 1, max: 1_000_000_000 }, Value::Int(32), "Rows in a step."),
+        Parameter::optional("learning_rate", learning_rate, Value::Float(2e-5), "The highest rate."),
+        Parameter::optional("warmup", T::StepsOrRatio, Value::Float(0.1), "Steps or share of them."),
+        Parameter::optional(
+            "schedule",
+            T::Choice(&["linear", "cosine", "constant"]),
+            Value::Name("linear".into()),
+            "How the rate falls.",
+        ),
+        Parameter::optional("bias_correction", T::Bool, Value::Bool(true), "AdamW's correction."),
+        Parameter::optional("seed", T::Int { min: 0, max: i64::MAX }, Value::Int(42), "Seed."),
+        Parameter::optional("time_limit", T::Duration, Value::None, "Stops after this time.").class(Class::Operational),
+    ]
+}
+
+/// Everything is there, but for paths that say otherwise.
+pub struct Table;
+
+impl World for Table {
+    fn describe(&self, request: &SourceRequest) -> Result<SourceFacts, Vec<SourceError>> {
+        let Some(Value::String(path)) = request.parameters.get("path") else {
+            panic!("a source was asked about without its path: {request:?}");
+        };
+        if path.contains("missing") {
+            return Err(vec![SourceError {
+                code: "ftp::data::missing_file",
+                message: format!("there is no file {path}"),
+                label: "no such file".into(),
+                help: Some("correct the path; it is relative to the `.ftp` file".into()),
+                parameter: Some("path"),
+            }]);
+        }
+        if let Some(Value::String(label)) = request.parameters.get("label")
+            && label == "klass"
+        {
+            return Err(vec![
+                SourceError {
+                    code: "ftp::data::no_column",
+                    message: format!("{path} has no column `klass`; it has `sentence` and `class`"),
+                    label: "no such column".into(),
+                    help: Some("write `label = \"class\"`".into()),
+                    parameter: Some("label"),
+                },
+                SourceError {
+                    code: "ftp::data::empty_text",
+                    message: format!("{path}:7 has an empty text"),
+                    label: "declared here".into(),
+                    help: Some("skip such rows with `bad_rows = skip`".into()),
+                    parameter: None,
+                },
+            ]);
+        }
+        let task = match request.method.as_str() {
+            "labelled" | "pairs" if path.contains("score") => Some(Task::Regression),
+            "labelled" | "pairs" => Some(Task::Classification { labels: vec!["no".into(), "yes".into()] }),
+            _ => None,
+        };
+        let split = task.as_ref().map(|_| "train".to_owned());
+        let file = SourceFile {
+            split,
+            path: PathBuf::from(path),
+            shown: path.clone(),
+            digest: "0".repeat(64),
+            bytes: 1,
+            rows: 1,
+        };
+        Ok(SourceFacts {
+            files: vec![file],
+            task,
+            columns: IndexMap::new(),
+            architecture: (request.method == "hf").then(|| "bert".into()),
+            notices: vec![],
+        })
+    }
+}
