@@ -194,6 +194,10 @@ fn share(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// A JSON file, keys in its order.
+///
+/// # Errors
+/// A file that is missing or is not JSON.
 pub fn read_json(path: &Path) -> Result<Value, HubError> {
     let text = fs::read_to_string(path).map_err(|reason| HubError::reading(path, reason))?;
     serde_json::from_str(&text).map_err(|reason| HubError::BadJson { path: path.into(), reason: reason.to_string() })

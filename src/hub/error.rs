@@ -74,7 +74,7 @@ pub enum HubError {
 
 impl HubError {
     /// An I/O error while reading: a file that is not there is its own kind.
-    pub(super) fn reading(path: &Path, reason: std::io::Error) -> Self {
+    pub(crate) fn reading(path: &Path, reason: std::io::Error) -> Self {
         match reason.kind() {
             std::io::ErrorKind::NotFound => Self::MissingFile { path: path.into() },
             _ => Self::Io { action: "read", path: path.into(), reason },
