@@ -29,6 +29,6 @@ The result is stored as a delta: the biases and the head, and the digest of the 
 
 /// The paper's rule: biases of linear maps and of norms.
 #[cfg(feature = "train")]
-fn trains(parameter: &crate::nn::models::Slot) -> bool {
+fn trains(parameter: &crate::nn::models::layout::Slot) -> bool {
     parameter.is_bias()
 }

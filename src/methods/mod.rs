@@ -52,7 +52,7 @@ enum Action {
 #[cfg(feature = "train")]
 pub(crate) struct Delta {
     /// Whether the delta changes this parameter of the pretrained model.
-    pub trains: fn(&crate::nn::models::Slot) -> bool,
+    pub trains: fn(&crate::nn::models::layout::Slot) -> bool,
 }
 
 /// Every method there is, in the order to list them.
