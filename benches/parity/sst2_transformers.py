@@ -7,6 +7,9 @@ DATA holds train.jsonl, dev.jsonl and test.jsonl with `text` and `label`. One JS
 standard output. The set-up is the one `pipelines/minilm.ftp` states: batch 32, linear warm-up over 10 % of the steps,
 AdamW (0.9, 0.999, eps 1e-8, weight decay 0.01 on all but biases and norms), clipping at global norm 1, 128 tokens.
 
+With --group-by-length rows of similar length come together, as `group_by_length` of the Trainer does (shuffled, then sorted inside
+stretches of 50 batches): the same steps with less padding, so that a CPU is done sooner.
+
     full:    3 epochs, lr 5e-5, all weights
     bitfit:  5 epochs, lr 1e-3, every parameter whose name contains `bias`, and the classifier
 """
@@ -29,6 +32,15 @@ def batches(tokenizer, data, size):
         batch = tokenizer([t for t, _ in part], truncation=True, max_length=128, padding="longest", return_tensors="pt")
         batch["labels"] = torch.tensor([y for _, y in part])
         yield batch
+
+
+def grouped(data):
+    stretch = 50 * 32
+    parts = [sorted(data[at:at + stretch], key=lambda row: len(row[0])) for at in range(0, len(data), stretch)]
+    steps = [part[at:at + 32] for part in parts for at in range(0, len(part), 32)]
+    whole, short = [s for s in steps if len(s) == 32], [s for s in steps if len(s) < 32]
+    random.shuffle(whole)
+    return [row for step in whole + short for row in step]
 
 
 @torch.no_grad()
@@ -61,7 +73,7 @@ def run(args, seed):
         began, tokens = time.time(), 0
         model.train()
         random.shuffle(train)
-        for batch in batches(tokenizer, train, 32):
+        for batch in batches(tokenizer, grouped(train) if args.group_by_length else train, 32):
             loss = model(**batch).loss
             loss.backward()
             torch.nn.utils.clip_grad_norm_([p for _, p in trained], 1.0)
@@ -81,6 +93,7 @@ parser.add_argument("--model", required=True)
 parser.add_argument("--data", required=True)
 parser.add_argument("--method", choices=RECIPES, required=True)
 parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+parser.add_argument("--group-by-length", action="store_true")
 parser.add_argument("--threads", type=int, default=2)
 args = parser.parse_args()
 torch.set_num_threads(args.threads)
