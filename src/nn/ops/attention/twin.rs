@@ -1,42 +1,13 @@
-//! Scaled dot-product attention (Vaswani et al. 2017) inside each sequence of a packed batch.
+//! Attention of burn's operations.
 
 use std::sync::Arc;
 
 use burn::tensor::{Int, Tensor, TensorData, activation};
 
-use super::dropout::{Dropout, Mask};
+use super::{draws_of_head, first_draws};
+use crate::nn::ops::dropout::{Dropout, Mask};
 
-/// Scaled dot-product attention inside each sequence, bidirectional. query, key, value `[T, heads * head_dim]`,
-/// offsets `[B + 1]`; dropout acts on the attention probabilities. -> `[T, heads * head_dim]`.
-pub fn attention(
-    query: Tensor<2>,
-    key: Tensor<2>,
-    value: Tensor<2>,
-    heads: usize,
-    offsets: Arc<[u32]>,
-    dropout: Option<Dropout>,
-) -> Tensor<2> {
-    twin(query, key, value, heads, offsets, dropout)
-}
-
-/// The number of the first probability of each sequence in the dropout mask: probabilities are numbered by sequence,
-/// head, query and key, every head's starting a new block of draws.
-fn first_draws(offsets: &[u32], heads: usize) -> Vec<u64> {
-    let mut next = 0u64;
-    let reserve = |bounds: &[u32]| {
-        let size = draws_of_head((bounds[1] - bounds[0]) as usize) * heads as u64;
-        next += size;
-        next - size
-    };
-    offsets.windows(2).map(reserve).collect()
-}
-
-/// Draws reserved for the probabilities of one head of a sequence.
-fn draws_of_head(length: usize) -> u64 {
-    (length * length).next_multiple_of(Mask::BLOCK) as u64
-}
-
-/// The same of burn's operations: sequences padded to the longest, padded keys masked.
+/// [`super::attention`] with sequences padded to the longest, padded keys masked.
 pub fn twin(
     query: Tensor<2>,
     key: Tensor<2>,
