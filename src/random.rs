@@ -30,32 +30,30 @@ impl Key {
         philox(self.key, [counter as u32, (counter >> 32) as u32, self.stream as u32, (self.stream >> 32) as u32])
     }
 
-    /// The draws of counters from `first` on, four a counter: what [`Key::bits`] gives, many at a time.
-    pub fn fill(self, first: u64, draws: &mut [u32]) {
-        const LANES: usize = 16;
-        let (high_stream, low_stream) = ((self.stream >> 32) as u32, self.stream as u32);
-        for (block, draws) in draws.chunks_mut(4 * LANES).enumerate() {
-            let first = first + (block * LANES) as u64;
-            let mut key = self.key;
-            let mut a: [u32; LANES] = std::array::from_fn(|lane| (first + lane as u64) as u32);
-            let mut b: [u32; LANES] = std::array::from_fn(|lane| ((first + lane as u64) >> 32) as u32);
-            let (mut c, mut d) = ([low_stream; LANES], [high_stream; LANES]);
-            for round in 0..10 {
-                if round > 0 {
-                    key = [key[0].wrapping_add(KEY_STEPS[0]), key[1].wrapping_add(KEY_STEPS[1])];
-                }
-                for lane in 0..LANES {
-                    let low = u64::from(a[lane]) * MULTIPLIERS[0];
-                    let high = u64::from(c[lane]) * MULTIPLIERS[1];
-                    a[lane] = (high >> 32) as u32 ^ b[lane] ^ key[0];
-                    c[lane] = (low >> 32) as u32 ^ d[lane] ^ key[1];
-                    (b[lane], d[lane]) = (high as u32, low as u32);
-                }
-            }
-            for (at, draw) in draws.iter_mut().enumerate() {
-                *draw = [&a, &b, &c, &d][at % 4][at / 4];
-            }
+    /// 32-bit draws in one [`Key::block`].
+    pub const BLOCK: usize = 4 * LANES;
+
+    /// The draws of [`Key::bits`] for the counters `16 block .. 16 block + 16`, as `[word][counter]`: the form in which
+    /// many draws are cheap. Made to be inlined into code compiled for wide registers.
+    #[inline(always)]
+    pub fn block(self, block: u64) -> [[u32; LANES]; 4] {
+        let first = block * LANES as u64;
+        let mut low = [first as u32; LANES];
+        for (lane, word) in (0..).zip(&mut low) {
+            *word |= lane;
         }
+        let mut words =
+            [low, [(first >> 32) as u32; LANES], [self.stream as u32; LANES], [(self.stream >> 32) as u32; LANES]];
+        for round in 0..10 {
+            let key = round_key(self.key, round);
+            let mut next = words;
+            for lane in 0..LANES {
+                [next[0][lane], next[1][lane], next[2][lane], next[3][lane]] =
+                    philox_round(key, [words[0][lane], words[1][lane], words[2][lane], words[3][lane]]);
+            }
+            words = next;
+        }
+        words
     }
 
     /// The `index`-th uniform draw in [0, 1), 24 bits.
@@ -85,25 +83,24 @@ impl Key {
     }
 }
 
-const MULTIPLIERS: [u64; 2] = [0xD251_1F53, 0xCD9E_8D57];
-const KEY_STEPS: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
+/// Counters in one [`Key::block`]: what the widest registers hold.
+const LANES: usize = 16;
 
 #[inline(always)]
-fn philox(mut key: [u32; 2], mut counter: [u32; 4]) -> [u32; 4] {
-    for round in 0..10 {
-        if round > 0 {
-            key = [key[0].wrapping_add(KEY_STEPS[0]), key[1].wrapping_add(KEY_STEPS[1])];
-        }
-        let low = u64::from(counter[0]) * MULTIPLIERS[0];
-        let high = u64::from(counter[2]) * MULTIPLIERS[1];
-        counter = [
-            (high >> 32) as u32 ^ counter[1] ^ key[0],
-            high as u32,
-            (low >> 32) as u32 ^ counter[3] ^ key[1],
-            low as u32,
-        ];
-    }
-    counter
+fn philox(key: [u32; 2], counter: [u32; 4]) -> [u32; 4] {
+    (0..10).fold(counter, |counter, round| philox_round(round_key(key, round), counter))
+}
+
+#[inline(always)]
+fn round_key(key: [u32; 2], round: u32) -> [u32; 2] {
+    [key[0].wrapping_add(0x9E37_79B9u32.wrapping_mul(round)), key[1].wrapping_add(0xBB67_AE85u32.wrapping_mul(round))]
+}
+
+#[inline(always)]
+fn philox_round(key: [u32; 2], counter: [u32; 4]) -> [u32; 4] {
+    let low = u64::from(counter[0]) * 0xD251_1F53;
+    let high = u64::from(counter[2]) * 0xCD9E_8D57;
+    [(high >> 32) as u32 ^ counter[1] ^ key[0], high as u32, (low >> 32) as u32 ^ counter[3] ^ key[1], low as u32]
 }
 
 #[cfg(test)]
@@ -122,12 +119,13 @@ mod tests {
     }
 
     #[test]
-    fn draws_made_many_at_a_time_are_those_made_one_at_a_time() {
+    fn a_block_holds_the_draws_of_its_sixteen_counters() {
         let key = Key::new(3, "dropout").at(5);
-        let mut draws = [0; 4 * 37 + 2];
-        key.fill(u64::from(u32::MAX) - 3, &mut draws);
-        for (index, draw) in draws.into_iter().enumerate() {
-            assert_eq!(draw, key.bits(u64::from(u32::MAX) - 3 + index as u64 / 4)[index % 4]);
+        for block in [0, 1, (1 << 28) - 1, 1 << 28, 1 << 40] {
+            let words = key.block(block);
+            for counter in 0..16 {
+                assert_eq!(key.bits(block * 16 + counter), words.map(|word| word[counter as usize]));
+            }
         }
     }
 

@@ -3,15 +3,17 @@
 Philox4x32-10 (Salmon et al. 2011). A `Key` is (key: two u32, stream: u64). Written after the description in the Rust
 file, so that `transformers` can be run with the masks `ftp` draws.
 
-Convention for dropout: the element at `index` of the row-major packed tensor falls when
-`key.at(site).uniform(index) < p`, where `site` is the first eight bytes (little endian) of the BLAKE3 digest of the
-site's name. For the attention probabilities of head `h` between query `i` and key `j` of sequence `b`, `index` is given
-by `attention_index`.
+Convention for dropout (`src/nn/ops/dropout.rs`): the elements of the row-major packed tensor are numbered from 0, and
+element `n` falls when its 16 bits are below round(65536 p). They come from the draws of `key.at(site)`, where `site` is
+the first eight bytes (little endian) of the BLAKE3 digest of the site's name. A block of 128 elements uses sixteen
+counters of four 32-bit words: the first 64 elements take the lower halves, word by word and there counter by counter,
+the next 64 the upper halves. Attention probabilities are numbered by `attention_index`.
 """
 
 import numpy
 from blake3 import blake3
 
+BLOCK = 128
 U32 = numpy.uint64(0xFFFFFFFF)
 
 
@@ -46,15 +48,19 @@ class Key:
         mixed = [int(word) for word in philox(self.key, counter)]
         return Key((mixed[0], mixed[1]), mixed[2] | mixed[3] << 32)
 
-    def uniform(self, index):
-        """index: array of integers -> array of the same shape in [0, 1), 24 bits."""
-        index = numpy.asarray(index, dtype=numpy.uint64)
-        counter = index // numpy.uint64(4)
-        shift = numpy.uint64(32)
+    def bits(self, counter):
+        """counter: array of integers -> `[4, *counter.shape]` 32-bit draws."""
+        counter = numpy.asarray(counter, dtype=numpy.uint64)
         stream = (numpy.uint64(self.stream & 0xFFFFFFFF), numpy.uint64(self.stream >> 32))
-        draws = numpy.stack(philox(self.key, (counter & U32, counter >> shift, *stream)))
-        chosen = numpy.take_along_axis(draws, (index % numpy.uint64(4)).astype(numpy.int64)[None], axis=0)[0]
-        return (chosen >> numpy.uint64(8)).astype(numpy.float64) / (1 << 24)
+        return numpy.stack(philox(self.key, (counter & U32, counter >> numpy.uint64(32), *stream)))
+
+    def half_words(self, element):
+        """The 16 bits of numbered elements. element: array of integers -> array of the same shape."""
+        block, within = element // BLOCK, element % BLOCK
+        upper, place = within // 64, within % 64
+        draws = self.bits(block * 16 + place % 16)
+        draw = numpy.take_along_axis(draws, (place // 16)[None], axis=0)[0].astype(numpy.int64)
+        return numpy.where(upper == 1, draw >> 16, draw & 0xFFFF)
 
 
 def site_index(site):
@@ -63,7 +69,7 @@ def site_index(site):
 
 def dropout_mask(key, site, index, p):
     """index: array of integers -> array of 0 and 1 / (1 - p)."""
-    falls = key.at(site_index(site)).uniform(index) < numpy.float32(p)
+    falls = key.at(site_index(site)).half_words(index) < round(p * 65536)
     return numpy.where(falls, 0.0, 1.0 / (1.0 - p))
 
 
@@ -80,13 +86,15 @@ def token_index(offsets, length, width):
 def attention_index(offsets, length, heads):
     """Index of every probability of a padded `[B, heads, length, length]`; padding gets index 0.
 
-    Sequences lie one after the other; inside sequence `b` of `n` tokens: `[heads, n, n]`.
+    Sequences lie one after the other, in each its heads, in each `[n, n]` for `n` tokens; a head starts a new block.
     """
     batch = len(offsets) - 1
     index = numpy.zeros((batch, heads, length, length), dtype=numpy.int64)
     base = 0
     for b in range(batch):
         n = offsets[b + 1] - offsets[b]
-        index[b, :, :n, :n] = base + numpy.arange(heads * n * n).reshape(heads, n, n)
-        base += heads * n * n
+        size = -(-n * n // BLOCK) * BLOCK
+        starts = base + numpy.arange(heads) * size
+        index[b, :, :n, :n] = starts[:, None, None] + numpy.arange(n * n).reshape(n, n)
+        base += heads * size
     return index

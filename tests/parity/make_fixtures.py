@@ -26,7 +26,7 @@ from counter_random import Key, attention_index, dropout_mask, token_index
 
 torch.set_num_threads(1)
 FIXTURES = pathlib.Path(__file__).parent / "fixtures"
-LENGTHS = [7, 3, 11, 5]
+LENGTHS = [7, 3, 13, 5]
 OFFSETS = [0, *numpy.cumsum(LENGTHS).tolist()]
 KEY = Key.new(7, "dropout").at(3)
 

@@ -1,53 +1,44 @@
-//! AdamW in one pass over parameter, gradient and moments.
+//! The optimizer's update, and the norm that clipping needs.
 
-use burn::backend::Flex;
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
-use super::AdamW;
-use super::extension::{on_cpu, values};
-use super::vector::{LANES, vectorised};
+use super::extension::{on_host, plain, tensor, values, values_mut};
+use super::math::multiversion;
+use super::parallel::PIECE;
 
-/// Elements a thread takes at a time.
-const PIECE: usize = 1 << 15;
+/// One AdamW update (Loshchilov & Hutter 2019, algorithm 2), in place where the tensors are not shared. As in torch, the
+/// decay is multiplied by the learning rate, and the bias correction comes before `epsilon` is added; without the
+/// correction it is the optimizer BERT was trained with.
+#[derive(Debug, Clone, Copy)]
+pub struct AdamW {
+    pub learning_rate: f64,
+    pub beta1: f64,
+    pub beta2: f64,
+    pub epsilon: f64,
+    pub weight_decay: f64,
+    pub bias_correction: bool,
+    /// 1 for the first update.
+    pub step: u64,
+    /// The gradient is multiplied by this first: the clipping coefficient, 1 for none.
+    pub scale: f32,
+}
 
-/// The numbers of one update, the same for every element.
-#[derive(Clone, Copy)]
-struct Factors {
+/// The numbers the update multiplies by.
+#[derive(Debug, Clone, Copy)]
+struct Coefficients {
     scale: f32,
-    keep: f32,
     beta1: f32,
-    beta2: f32,
-    /// 1 - beta, rounded once: in f32 the difference would lose half its digits.
     rest1: f32,
+    beta2: f32,
     rest2: f32,
-    /// learning rate / (1 - beta1^t)
+    keep: f32,
     rate: f32,
-    /// 1 / sqrt(1 - beta2^t)
-    root: f32,
+    correction2: f32,
     epsilon: f32,
 }
 
 impl AdamW {
-    fn factors(&self) -> Factors {
-        let step = self.step.min(i32::MAX as u64) as i32;
-        let (first, second) = match self.bias_correction {
-            true => (1.0 - self.beta1.powi(step), 1.0 - self.beta2.powi(step)),
-            false => (1.0, 1.0),
-        };
-        Factors {
-            scale: self.scale,
-            keep: (1.0 - self.learning_rate * self.weight_decay) as f32,
-            beta1: self.beta1 as f32,
-            beta2: self.beta2 as f32,
-            rest1: (1.0 - self.beta1) as f32,
-            rest2: (1.0 - self.beta2) as f32,
-            rate: (self.learning_rate / first) as f32,
-            root: (1.0 / second.sqrt()) as f32,
-            epsilon: self.epsilon as f32,
-        }
-    }
-
     /// Updates a parameter and its moments. All plain (not autodiff) tensors of the same shape.
     pub fn update<const D: usize>(
         &self,
@@ -56,58 +47,209 @@ impl AdamW {
         first: Tensor<D>,
         second: Tensor<D>,
     ) -> (Tensor<D>, Tensor<D>, Tensor<D>) {
-        if !on_cpu(&parameter) {
-            return super::twin::adamw(self, parameter, gradient, first, second);
+        if !on_host(&parameter) {
+            return self.twin(parameter, gradient, first, second);
         }
-        let plain = |tensor: Tensor<D>| {
-            let tensor = tensor.try_into_primitive::<Flex>().expect("a plain tensor on the CPU");
-            if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() }
-        };
-        let (mut parameter, gradient, mut first, mut second) =
-            (plain(parameter), plain(gradient), plain(first), plain(second));
-        let factors = self.factors();
-        // In place where nobody shares the buffer, on a copy otherwise.
-        let p = parameter.storage_mut::<f32>().par_chunks_mut(PIECE);
-        let m = first.storage_mut::<f32>().par_chunks_mut(PIECE);
-        let v = second.storage_mut::<f32>().par_chunks_mut(PIECE);
-        let g = values(&gradient).par_chunks(PIECE);
-        p.zip(g).zip(m).zip(v).for_each(|(((p, g), m), v)| advance(factors, p, g, m, v));
-        let [parameter, first, second] = [parameter, first, second].map(Tensor::from_primitive::<Flex>);
-        (parameter, first, second)
+        let coefficients = self.coefficients();
+        let (mut p, g, mut m, mut v) = (plain(parameter), plain(gradient), plain(first), plain(second));
+        let work = |(((p, m), v), g): (((&mut [f32], &mut [f32]), &mut [f32]), &[f32])| step(p, m, v, g, coefficients);
+        let parts = (values_mut(&mut p), values_mut(&mut m), values_mut(&mut v), values(&g));
+        let length = parts.3.len();
+        assert!(
+            [parts.0.len(), parts.1.len(), parts.2.len()] == [length; 3],
+            "a parameter, its gradient and its moments have one shape"
+        );
+        if length <= PIECE {
+            work((((parts.0, parts.1), parts.2), parts.3));
+        } else {
+            parts
+                .0
+                .par_chunks_mut(PIECE)
+                .zip(parts.1.par_chunks_mut(PIECE))
+                .zip(parts.2.par_chunks_mut(PIECE))
+                .zip(parts.3.par_chunks(PIECE))
+                .for_each(work);
+        }
+        (tensor(p), tensor(m), tensor(v))
+    }
+
+    /// The same of burn's operations.
+    pub fn twin<const D: usize>(
+        &self,
+        parameter: Tensor<D>,
+        gradient: Tensor<D>,
+        first: Tensor<D>,
+        second: Tensor<D>,
+    ) -> (Tensor<D>, Tensor<D>, Tensor<D>) {
+        let Coefficients { scale, beta1, rest1, beta2, rest2, keep, rate, correction2, epsilon } = self.coefficients();
+        let gradient = gradient * scale;
+        let first = first * beta1 + gradient.clone() * rest1;
+        let second = second * beta2 + gradient.clone() * gradient * rest2;
+        let denominator = second.clone().sqrt() * correction2 + epsilon;
+        (parameter * keep - first.clone() * rate / denominator, first, second)
+    }
+
+    fn coefficients(&self) -> Coefficients {
+        // A step counter past 2^31 has long left the correction at 1.
+        let step = i32::try_from(self.step).unwrap_or(i32::MAX);
+        let correction = |beta: f64| if self.bias_correction { 1.0 - beta.powi(step) } else { 1.0 };
+        Coefficients {
+            scale: self.scale,
+            beta1: self.beta1 as f32,
+            rest1: (1.0 - self.beta1) as f32,
+            beta2: self.beta2 as f32,
+            rest2: (1.0 - self.beta2) as f32,
+            keep: (1.0 - self.learning_rate * self.weight_decay) as f32,
+            rate: (self.learning_rate / correction(self.beta1)) as f32,
+            correction2: correction(self.beta2).sqrt().recip() as f32,
+            epsilon: self.epsilon as f32,
+        }
+    }
+}
+
+multiversion! {
+    fn step(p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], coefficients: Coefficients) {
+        let Coefficients { scale, beta1, rest1, beta2, rest2, keep, rate, correction2, epsilon } = coefficients;
+        for (((p, m), v), g) in p.iter_mut().zip(m).zip(v).zip(g) {
+            let g = g * scale;
+            *m = m.mul_add(beta1, g * rest1);
+            *v = v.mul_add(beta2, g * g * rest2);
+            *p = p.mul_add(keep, -rate * *m / v.sqrt().mul_add(correction2, epsilon));
+        }
     }
 }
 
 /// Sum of squares in f64, the same whatever the number of threads.
 pub fn squared_sum<const D: usize>(x: &Tensor<D>) -> f64 {
-    if !on_cpu(x) {
-        return super::twin::squared_sum(x);
+    let plain = if x.device().is_autodiff() { x.clone().inner() } else { x.clone() };
+    if !on_host(&plain) {
+        return (plain.clone() * plain).sum().into_scalar::<f32>().into();
     }
-    let plain = x.clone().try_into_primitive::<Flex>().expect("a plain tensor on the CPU");
-    let plain = if plain.is_contiguous() { plain } else { plain.to_contiguous() };
-    let partials: Vec<f64> = values(&plain).par_chunks(PIECE).map(squares).collect();
-    partials.into_iter().sum()
+    let array = super::extension::plain(plain);
+    let values = values(&array);
+    if values.len() <= PIECE {
+        return squares(values);
+    }
+    values.par_chunks(PIECE).map(squares).collect::<Vec<f64>>().into_iter().sum()
 }
 
-vectorised! {
-    fn advance(factors: Factors, p: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32]) {
-        let Factors { scale, keep, beta1, beta2, rest1, rest2, rate, root, epsilon } = factors;
-        for (((p, g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
-            let g = g * scale;
-            *m = beta1 * *m + rest1 * g;
-            *v = beta2 * *v + rest2 * g * g;
-            *p = *p * keep - rate * *m / (v.sqrt() * root + epsilon);
+multiversion! {
+    fn squares(values: &[f32]) -> f64 {
+        const LANES: usize = 16;
+        let mut lanes = [0.0f64; LANES];
+        let (whole, rest) = values.as_chunks::<LANES>();
+        for chunk in whole {
+            for lane in 0..LANES {
+                lanes[lane] += f64::from(chunk[lane]) * f64::from(chunk[lane]);
+            }
+        }
+        for (lane, value) in lanes.iter_mut().zip(rest) {
+            *lane += f64::from(*value) * f64::from(*value);
+        }
+        lanes.iter().sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::oracle::*;
+    use super::*;
+
+    const ADAMW: AdamW = AdamW {
+        learning_rate: 1e-2,
+        beta1: 0.9,
+        beta2: 0.999,
+        epsilon: 1e-8,
+        weight_decay: 0.1,
+        bias_correction: true,
+        step: 1,
+        scale: 0.5,
+    };
+
+    /// The paper's algorithm, line by line, in f64.
+    fn algorithm_2(adamw: &AdamW, steps: u64, x: &mut f64, gradient: impl Fn(u64) -> f64) -> (f64, f64) {
+        let (mut m, mut v) = (0.0, 0.0);
+        for t in 1..=steps {
+            let g = gradient(t) * f64::from(adamw.scale);
+            m = adamw.beta1 * m + (1.0 - adamw.beta1) * g;
+            v = adamw.beta2 * v + (1.0 - adamw.beta2) * g.powi(2);
+            let corrected = if adamw.bias_correction {
+                (m / (1.0 - adamw.beta1.powi(t as i32)), v / (1.0 - adamw.beta2.powi(t as i32)))
+            } else {
+                (m, v)
+            };
+            *x -= adamw.learning_rate * (corrected.0 / (corrected.1.sqrt() + adamw.epsilon) + adamw.weight_decay * *x);
+        }
+        (m, v)
+    }
+
+    fn run_steps(adamw: AdamW, start: &Value, steps: u64, gradient: impl Fn(u64) -> Value) -> [Vec<f32>; 3] {
+        let mut state = (leaf(start), leaf(start) * 0.0, leaf(start) * 0.0);
+        for step in 1..=steps {
+            let adamw = AdamW { step, ..adamw };
+            state = adamw.update(state.0, leaf(&gradient(step)), state.1, state.2);
+        }
+        [read(state.0), read(state.1), read(state.2)]
+    }
+
+    #[test]
+    fn updates_follow_the_papers_algorithm_in_double_precision() {
+        for bias_correction in [true, false] {
+            let adamw = AdamW { bias_correction, ..ADAMW };
+            let start = random(3, 5, 1);
+            let gradient = |step| random(3, 5, 100 + step);
+            let [p, m, v] = run_steps(adamw, &start, 20, gradient);
+            for at in 0..15 {
+                let mut x = f64::from(start.0[at]);
+                let (first, second) = algorithm_2(&adamw, 20, &mut x, |step| f64::from(gradient(step).0[at]));
+                assert!((f64::from(p[at]) - x).abs() < 2e-6, "{} {x}", p[at]);
+                assert!((f64::from(m[at]) - first).abs() < 1e-6);
+                assert!((f64::from(v[at]) - second).abs() < 1e-6);
+            }
         }
     }
 
-    fn squares(x: &[f32]) -> f64 {
-        let mut lanes = [0.0f64; LANES];
-        let chunks = x.chunks_exact(LANES);
-        let tail: f64 = chunks.remainder().iter().map(|&x| f64::from(x) * f64::from(x)).sum();
-        for chunk in chunks {
-            for (lane, &x) in lanes.iter_mut().zip(chunk) {
-                *lane += f64::from(x) * f64::from(x);
+    #[test]
+    fn the_first_update_has_the_size_of_the_learning_rate_or_without_correction_3_16_times_it() {
+        let adamw = AdamW { weight_decay: 0.0, ..ADAMW };
+        for (bias_correction, size) in [(true, 1e-2f32), (false, 3.162_277_7e-2)] {
+            let start = (vec![0.0; 4], [1, 4]);
+            let gradient = (vec![3.0, -0.2, 1e-2, 50.0], [1, 4]);
+            let [p, ..] = run_steps(AdamW { bias_correction, ..adamw }, &start, 1, |_| gradient.clone());
+            for (update, gradient) in p.iter().zip(&gradient.0) {
+                assert!((update + size * gradient.signum()).abs() < 1e-5 * size.max(1.0), "{update}");
             }
         }
-        lanes.into_iter().sum::<f64>() + tail
+    }
+
+    #[test]
+    fn updates_agree_with_burn_and_leave_shared_tensors_alone() {
+        let [p, g, m] = [random(7, 9, 1), random(7, 9, 2), random(7, 9, 3)];
+        let v = (m.0.iter().map(|value| value * value).collect(), m.1);
+        let adamw = AdamW { step: 7, ..ADAMW };
+        let shared = leaf(&p);
+        let ours = adamw.update(shared.clone(), leaf(&g), leaf(&m), leaf(&v));
+        let theirs = adamw.twin(leaf(&p), leaf(&g), leaf(&m), leaf(&v));
+        close("parameter", &read(ours.0), &read(theirs.0), 1e-6);
+        close("first moment", &read(ours.1), &read(theirs.1), 1e-6);
+        close("second moment", &read(ours.2), &read(theirs.2), 1e-6);
+        assert_eq!(read(shared), p.0);
+    }
+
+    #[test]
+    fn updates_and_norms_give_the_same_bits_for_any_number_of_threads() {
+        let (p, g) = (random(100, 500, 1), random(100, 500, 2));
+        let bits = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let [p, m, v] = run_steps(ADAMW, &p, 3, |_| g.clone());
+                let bits = [p, m, v].concat().into_iter().map(f32::to_bits).collect::<Vec<_>>();
+                (bits, squared_sum(&leaf(&g)).to_bits())
+            })
+        };
+        let one = bits(1);
+        assert!([2, 5].into_iter().all(|threads| bits(threads) == one));
+        let exact: f64 = g.0.iter().map(|value| f64::from(*value).powi(2)).sum();
+        assert!((squared_sum(&leaf(&g)) / exact - 1.0).abs() < 1e-12);
     }
 }

@@ -1,116 +1,161 @@
-//! The seam to burn: an operation on plain CPU tensors with a hand-written backward becomes a differentiable one.
+//! The seam to burn: a [`Kernel`] works on host arrays; [`apply`] runs it on tensors and enters its backward into
+//! burn's tape.
 
-use burn::backend::autodiff::NodeId;
+use std::fmt::Debug;
+use std::marker::PhantomData;
+
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::flex::{FlexTensor, Layout};
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Flex};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::backend::{Autodiff, DispatchDevice, Flex};
+use burn::tensor::{Bytes, DType, Shape, Tensor};
 
-/// A plain tensor on the CPU.
-pub(super) type Plain = FloatTensor<Flex>;
-type Tracked = FloatTensor<Autodiff<Flex>>;
+/// An array in host memory. Kernels only ever see contiguous ones.
+pub type Array = FlexTensor;
 
-/// A CPU operation of `N` inputs. It must be a pure function of its inputs and fields.
-pub(super) trait Kernel<const N: usize>: std::fmt::Debug + Clone + Send + 'static {
-    /// What the backward needs beside the gradient. Sharing input tensors costs nothing.
-    type Saved: std::fmt::Debug + Clone + Send + 'static;
+/// An array that may have a place in burn's tape.
+type Variable = FloatTensor<Autodiff<Flex>>;
 
-    /// Inputs are contiguous. `needs` tells which inputs a gradient may be asked for: what only the others need is not
-    /// worth saving. All false: nothing is.
-    fn forward(&self, inputs: [&Plain; N], needs: [bool; N]) -> (Plain, Self::Saved);
+/// An operation on host arrays with its derivative. Optional inputs come last and may be left out.
+pub trait Kernel: Debug + Clone + Send + 'static {
+    /// What the forward keeps for the backward.
+    type Saved: Debug + Clone + Send + 'static;
 
-    /// Gradients of the inputs that need one, from the gradient of the output (contiguous).
-    fn backward(&self, saved: Self::Saved, gradient: Plain, needs: [bool; N]) -> [Option<Plain>; N];
+    /// The result, and what the backward needs to give gradients of the `tracked` inputs (nothing when none is).
+    fn forward(&self, inputs: Vec<Array>, tracked: &[bool]) -> (Array, Self::Saved);
+
+    /// Gradients with respect to the `needed` inputs, in the order of the inputs.
+    fn backward(&self, saved: Self::Saved, gradient: Array, needed: &[bool]) -> Vec<Option<Array>>;
 }
 
-/// Whether fast CPU kernels can run where this tensor lies.
-pub(super) fn on_cpu<const D: usize>(x: &Tensor<D>) -> bool {
-    x.device() == Device::flex()
+/// One input of a kernel: a tensor of any rank, on autodiff or not.
+pub enum Input {
+    Plain(Array),
+    Autodiff(Variable),
 }
 
-/// An input of a kernel, of any rank.
-pub(super) struct Operand(Result<Plain, Tracked>);
-
-impl<const D: usize> From<Tensor<D>> for Operand {
+impl<const D: usize> From<Tensor<D>> for Input {
     fn from(tensor: Tensor<D>) -> Self {
-        Self(if tensor.is_autodiff() {
-            Err(tensor.try_into_primitive::<Autodiff<Flex>>().expect("an autodiff tensor on the CPU"))
+        if tensor.device().is_autodiff() {
+            match tensor.try_into_primitive::<Autodiff<Flex>>() {
+                Ok(tensor) => Self::Autodiff(tensor),
+                Err(error) => panic!("an op of the CPU was given another device's tensor: {error:?}"),
+            }
         } else {
-            Ok(tensor.try_into_primitive::<Flex>().expect("a plain tensor on the CPU"))
-        })
+            Self::Plain(plain(tensor))
+        }
     }
 }
 
-/// Runs a kernel. The result is tracked if any input is.
-pub(super) fn apply<K: Kernel<N>, const N: usize, const D: usize>(kernel: K, inputs: [Operand; N]) -> Tensor<D> {
-    if inputs.iter().all(|input| input.0.is_ok()) {
-        let inputs = inputs.map(|input| contiguous(input.0.expect("all are plain")));
-        let (output, _) = kernel.forward(inputs.each_ref(), [false; N]);
-        return Tensor::from_primitive::<Flex>(output);
+/// Whether a tensor is one that kernels can work on: 32-bit floats in host memory.
+pub fn on_host<const D: usize>(tensor: &Tensor<D>) -> bool {
+    #[allow(unreachable_patterns)] // Flex is the only device of a build without `cuda`.
+    match tensor.device().without_autodiff().as_dispatch() {
+        DispatchDevice::Flex(_) => tensor.dtype() == DType::F32,
+        _ => false,
     }
-    let inputs = inputs.map(|input| input.0.map_or_else(|tracked| tracked, Tracked::new));
-    let needs = inputs.each_ref().map(Tracked::is_tracked);
-    let nodes = inputs.each_ref().map(Tracked::node);
-    let plain = inputs.map(|input| contiguous(input.into_primitive()));
-    let output = match Step::<K>(std::marker::PhantomData).prepare::<NoCheckpointing>(nodes).compute_bound().stateful()
-    {
-        OpsKind::Tracked(prepared) => {
-            let (output, saved) = kernel.forward(plain.each_ref(), needs);
-            prepared.finish((kernel, saved), output)
+}
+
+/// The array of a tensor that is not on autodiff.
+pub fn plain<const D: usize>(tensor: Tensor<D>) -> Array {
+    match tensor.try_into_primitive::<Flex>() {
+        Ok(array) => contiguous(array),
+        Err(error) => panic!("an op of the CPU was given another device's tensor: {error:?}"),
+    }
+}
+
+/// A tensor, not on autodiff, of an array.
+pub fn tensor<const D: usize>(array: Array) -> Tensor<D> {
+    Tensor::from_primitive::<Flex>(array)
+}
+
+/// Runs a kernel. The result is on autodiff if any input is; only tracked inputs cost anything.
+pub fn apply<K: Kernel, const N: usize, const D: usize>(kernel: K, inputs: [Input; N]) -> Tensor<D> {
+    let tracked = inputs.each_ref().map(|input| matches!(input, Input::Autodiff(tensor) if tensor.is_tracked()));
+    if inputs.iter().all(|input| matches!(input, Input::Plain(_))) {
+        let arrays = inputs.into_iter().map(|input| match input {
+            Input::Plain(array) => array,
+            Input::Autodiff(tensor) => tensor.into_primitive(),
+        });
+        let (output, _) = kernel.forward(arrays.collect(), &tracked);
+        return tensor(output);
+    }
+
+    let mut arrays = Vec::with_capacity(N);
+    let nodes = inputs.map(|input| {
+        let (array, node) = match input {
+            Input::Plain(array) => Variable::new(array),
+            Input::Autodiff(tensor) => tensor,
         }
-        OpsKind::UnTracked(prepared) => prepared.finish(kernel.forward(plain.each_ref(), needs).0),
+        .into_parts();
+        arrays.push(contiguous(array));
+        node
+    });
+    let (output, saved) = kernel.forward(arrays, &tracked);
+    let output = if tracked.contains(&true) {
+        match Step::<K, N>(PhantomData).prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(step) => step.finish((kernel, saved), output),
+            OpsKind::UnTracked(step) => step.finish(output),
+        }
+    } else {
+        // Nothing to differentiate: a fresh constant leaves no trace in the tape.
+        Variable::new(output)
     };
     Tensor::from_primitive::<Autodiff<Flex>>(output)
 }
 
-/// The backward step of a kernel on burn's tape.
-struct Step<K>(std::marker::PhantomData<fn() -> K>);
+/// A kernel's place in the tape.
+#[derive(Debug)]
+struct Step<K, const N: usize>(PhantomData<K>);
 
-impl<K> std::fmt::Debug for Step<K> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(std::any::type_name::<K>())
-    }
-}
-
-impl<K: Kernel<N>, const N: usize> Backward<Flex, N> for Step<K> {
+impl<K: Kernel, const N: usize> Backward<Flex, N> for Step<K, N> {
     type State = (K, K::Saved);
 
     fn backward(self, ops: Ops<Self::State, N>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let gradient = contiguous(gradients.consume::<Flex>(&ops.node));
-        let parents: [Option<NodeId>; N] = ops.parents.each_ref().map(|parent| parent.as_ref().map(|node| node.id));
+        let needed = ops.parents.each_ref().map(Option::is_some);
         let (kernel, saved) = ops.state;
-        let found = kernel.backward(saved, gradient, parents.map(|parent| parent.is_some()));
-        for (parent, gradient) in parents.into_iter().zip(found) {
+        for (parent, gradient) in ops.parents.into_iter().zip(kernel.backward(saved, gradient, &needed)) {
             if let (Some(parent), Some(gradient)) = (parent, gradient) {
-                gradients.register::<Flex>(parent, gradient);
+                gradients.register::<Flex>(parent.id, gradient);
             }
         }
     }
 }
 
-fn contiguous(tensor: Plain) -> Plain {
-    if tensor.as_slice::<f32>().is_some_and(|values| values.len() == tensor.storage::<f32>().len()) {
-        tensor
-    } else {
-        tensor.to_contiguous()
+/// An array of computed values.
+pub fn array<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> Array {
+    debug_assert_eq!(values.len(), shape.iter().product::<usize>());
+    Array::new(Bytes::from_elems(values), Layout::contiguous(Shape::from(shape)), DType::F32)
+}
+
+/// The values of a contiguous array.
+pub fn values(array: &Array) -> &[f32] {
+    array.as_slice().expect("kernels see contiguous arrays of 32-bit floats")
+}
+
+/// The values of a contiguous array, to overwrite; copied first if someone else holds them too.
+pub fn values_mut(array: &mut Array) -> &mut [f32] {
+    array.storage_mut()
+}
+
+/// The lengths of the two axes of a matrix.
+pub fn rows_columns(array: &Array) -> (usize, usize) {
+    match array.layout().shape().as_slice() {
+        [rows, columns] => (*rows, *columns),
+        shape => panic!("expected a matrix, got an array of shape {shape:?}"),
     }
 }
 
-/// The elements of a contiguous tensor, row-major.
-pub(super) fn values(tensor: &Plain) -> &[f32] {
-    tensor.storage::<f32>()
-}
-
-/// Rows and columns of a matrix.
-pub(super) fn dims(tensor: &Plain) -> [usize; 2] {
-    let shape = tensor.layout().shape();
-    [shape[0], shape[1]]
-}
-
-/// A tensor of these elements.
-pub(super) fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> Plain {
-    Plain::from_data(TensorData::new(values, shape))
+/// The array itself when its values fill its whole buffer in order, else a copy that does.
+fn contiguous(array: Array) -> Array {
+    let size = array.layout().num_elements() * size_of::<f32>();
+    if array.is_contiguous() && array.layout().start_offset() == 0 && array.bytes().len() == size {
+        array
+    } else {
+        array.to_contiguous()
+    }
 }

@@ -1,160 +1,154 @@
-//! The linear map.
+//! Affine maps.
 
-use gemm::Parallelism;
+use burn::tensor::Tensor;
 
-use super::extension::{Kernel, Plain, dims, tensor, values};
-use super::parallel::{buffer, sum_rows};
-use super::vector::vectorised;
+use super::extension::{Array, Kernel, apply, array, on_host, rows_columns, values};
+use super::math::multiversion;
+use super::matmul::{Matrix, multiply};
+use super::parallel::{PIECE, pieces, rows_of_piece};
 
-/// `x W^T`, and with a third input `+ b`.
+/// `x W^T + b`. x `[T, in]`, weight `[out, in]` (as `transformers` stores it), bias `[out]` -> `[T, out]`.
+pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
+    if !on_host(&x) {
+        return twin(x, weight, bias);
+    }
+    match bias {
+        Some(bias) => apply(Linear, [x.into(), weight.into(), bias.into()]),
+        None => apply(Linear, [x.into(), weight.into()]),
+    }
+}
+
+/// The same of burn's operations.
+pub fn twin(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
+    let product = x.matmul(weight.transpose());
+    match bias {
+        Some(bias) => product + bias.unsqueeze(),
+        None => product,
+    }
+}
+
+/// Inputs: x, weight, and maybe bias.
 #[derive(Debug, Clone)]
-pub(super) struct Linear;
+struct Linear;
 
-/// A matrix in memory: element (i, j) is at `i * rows + j * columns`.
-#[derive(Clone, Copy)]
-pub(super) struct Strided<'a> {
-    pub values: &'a [f32],
-    pub rows: usize,
-    pub columns: usize,
-}
+impl Kernel for Linear {
+    /// The input for the weight's gradient, the weight for the input's.
+    type Saved = (Option<Array>, Option<Array>);
 
-impl<'a> Strided<'a> {
-    /// A row-major matrix whose rows lie `stride` apart.
-    pub fn new(values: &'a [f32], stride: usize) -> Self {
-        Self { values, rows: stride, columns: 1 }
+    fn forward(&self, inputs: Vec<Array>, tracked: &[bool]) -> (Array, Self::Saved) {
+        let ((tokens, d_in), (d_out, _)) = (rows_columns(&inputs[0]), rows_columns(&inputs[1]));
+        let mut out = vec![0.0; tokens * d_out];
+        if let Some(bias) = inputs.get(2) {
+            let bias = values(bias);
+            assert_eq!(bias.len(), d_out, "one bias for each output of a linear map");
+            pieces(&mut out, rows_of_piece(d_out) * d_out, |_, rows| {
+                rows.chunks_exact_mut(d_out.max(1)).for_each(|row| row.copy_from_slice(bias));
+            });
+        }
+        let x = Matrix::new(values(&inputs[0]), tokens, d_in);
+        let weight = Matrix::new(values(&inputs[1]), d_out, d_in);
+        multiply(&mut out, inputs.len() > 2, x, weight.transposed());
+        let saved = (tracked[1].then(|| inputs[0].clone()), tracked[0].then(|| inputs[1].clone()));
+        (array(out, [tokens, d_out]), saved)
     }
 
-    /// The transpose of a row-major matrix.
-    pub fn transposed(values: &'a [f32], stride: usize) -> Self {
-        Self { values, rows: 1, columns: stride }
-    }
-}
-
-/// `out (m, n) = scale * left (m, k) right (k, n)`, plus `out` itself if `add`. `out` has rows of `out_stride`.
-pub(super) fn product(
-    [m, n, k]: [usize; 3],
-    out: &mut [f32],
-    out_stride: usize,
-    add: bool,
-    scale: f32,
-    left: Strided,
-    right: Strided,
-    parallelism: Parallelism,
-) {
-    if m == 0 || n == 0 {
-        return;
-    }
-    let last = |matrix: Strided, rows: usize, columns: usize| (rows - 1) * matrix.rows + (columns - 1) * matrix.columns;
-    assert!(out.len() > (m - 1) * out_stride + n - 1, "the product does not fit");
-    assert!(k == 0 || left.values.len() > last(left, m, k), "the left factor is too short");
-    assert!(k == 0 || right.values.len() > last(right, k, n), "the right factor is too short");
-    // SAFETY: the assertions above bound every element that is read or written.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            out.as_mut_ptr(),
-            1,
-            out_stride as isize,
-            add,
-            left.values.as_ptr(),
-            left.columns as isize,
-            left.rows as isize,
-            right.values.as_ptr(),
-            right.columns as isize,
-            right.rows as isize,
-            1.0,
-            scale,
-            false,
-            false,
-            false,
-            parallelism,
-        );
+    fn backward(&self, saved: Self::Saved, gradient: Array, needed: &[bool]) -> Vec<Option<Array>> {
+        let (x, weight) = saved;
+        let (tokens, d_out) = rows_columns(&gradient);
+        let g = Matrix::new(values(&gradient), tokens, d_out);
+        let dx = weight.filter(|_| needed[0]).map(|weight| {
+            let (_, d_in) = rows_columns(&weight);
+            let mut out = vec![0.0; tokens * d_in];
+            multiply(&mut out, false, g, Matrix::new(values(&weight), d_out, d_in));
+            array(out, [tokens, d_in])
+        });
+        let dw = x.filter(|_| needed[1]).map(|x| {
+            let (_, d_in) = rows_columns(&x);
+            let mut out = vec![0.0; d_out * d_in];
+            multiply(&mut out, false, g.transposed(), Matrix::new(values(&x), tokens, d_in));
+            array(out, [d_out, d_in])
+        });
+        let mut gradients = vec![dx, dw];
+        if let Some(&needed) = needed.get(2) {
+            gradients.push(needed.then(|| array(column_sums(values(&gradient), d_out), [d_out])));
+        }
+        gradients
     }
 }
 
-fn threads() -> Parallelism {
-    Parallelism::Rayon(0)
+/// Sums of the columns of a matrix stored row after row.
+fn column_sums(matrix: &[f32], columns: usize) -> Vec<f32> {
+    const STRIPE: usize = 64;
+    let mut sums = vec![0.0; columns];
+    let stripe = if matrix.len() <= PIECE { columns } else { STRIPE };
+    pieces(&mut sums, stripe.max(1), |first, sums| add_rows(sums, matrix, columns, first));
+    sums
 }
 
-/// x `[T, in]`, weight `[out, in]`, bias `[out]` -> `[T, out]`.
-fn forward(x: &Plain, weight: &Plain, bias: Option<&Plain>) -> Plain {
-    let ([tokens, inputs], [outputs, _]) = (dims(x), dims(weight));
-    let mut y = buffer(tokens * outputs);
-    if let Some(bias) = bias {
-        y.chunks_mut(outputs).for_each(|row| row.copy_from_slice(values(bias)));
-    }
-    let (left, right) = (Strided::new(values(x), inputs), Strided::transposed(values(weight), inputs));
-    product([tokens, outputs, inputs], &mut y, outputs, bias.is_some(), 1.0, left, right, threads());
-    tensor(y, [tokens, outputs])
-}
-
-/// `g W`. `[T, in]`.
-fn input_gradient(gradient: &Plain, weight: &Plain) -> Plain {
-    let ([tokens, outputs], [_, inputs]) = (dims(gradient), dims(weight));
-    let mut dx = buffer(tokens * inputs);
-    let (left, right) = (Strided::new(values(gradient), outputs), Strided::new(values(weight), inputs));
-    product([tokens, inputs, outputs], &mut dx, inputs, false, 1.0, left, right, threads());
-    tensor(dx, [tokens, inputs])
-}
-
-/// `g^T x`. `[out, in]`.
-fn weight_gradient(gradient: &Plain, x: &Plain) -> Plain {
-    let ([tokens, outputs], [_, inputs]) = (dims(gradient), dims(x));
-    let mut dw = buffer(outputs * inputs);
-    let (left, right) = (Strided::transposed(values(gradient), outputs), Strided::new(values(x), inputs));
-    product([outputs, inputs, tokens], &mut dw, inputs, false, 1.0, left, right, threads());
-    tensor(dw, [outputs, inputs])
-}
-
-/// Column sums. `[out]`.
-fn bias_gradient(gradient: &Plain) -> Plain {
-    let [tokens, outputs] = dims(gradient);
-    let gradient = values(gradient);
-    let sums = sum_rows(tokens, outputs, outputs, |rows, sums| {
-        add_rows(&gradient[rows.start * outputs..rows.end * outputs], sums);
-    });
-    tensor(sums, [outputs])
-}
-
-vectorised! {
-    fn add_rows(rows: &[f32], sums: &mut [f32]) {
-        for row in rows.chunks_exact(sums.len()) {
-            for (sum, value) in sums.iter_mut().zip(row) {
-                *sum += value;
+multiversion! {
+    /// Adds columns `first..first + sums.len()` of every row, in blocks of rows so that rounding errors stay small.
+    fn add_rows(sums: &mut [f32], matrix: &[f32], columns: usize, first: usize) {
+        const ROWS: usize = 32;
+        let width = sums.len();
+        let mut block_sums = vec![0.0f32; width];
+        for block in matrix.chunks(ROWS * columns.max(1)) {
+            block_sums.fill(0.0);
+            for row in block.chunks_exact(columns.max(1)) {
+                for (sum, value) in block_sums.iter_mut().zip(&row[first..first + width]) {
+                    *sum += value;
+                }
+            }
+            for (sum, block) in sums.iter_mut().zip(&block_sums) {
+                *sum += block;
             }
         }
     }
 }
 
-impl Kernel<2> for Linear {
-    /// The input if the weight trains, the weight if the input does.
-    type Saved = [Option<Plain>; 2];
+#[cfg(test)]
+mod tests {
+    use super::super::oracle::*;
+    use super::*;
 
-    fn forward(&self, [x, weight]: [&Plain; 2], [x_needs, weight_needs]: [bool; 2]) -> (Plain, Self::Saved) {
-        (forward(x, weight, None), [weight_needs.then(|| x.clone()), x_needs.then(|| weight.clone())])
+    fn with_bias(inputs: &[Tensor<2>]) -> Tensor<2> {
+        linear(inputs[0].clone(), inputs[1].clone(), Some(vector(&inputs[2])))
     }
 
-    fn backward(&self, saved: Self::Saved, gradient: Plain, needs: [bool; 2]) -> [Option<Plain>; 2] {
-        let [x, weight] = saved;
-        [
-            weight.filter(|_| needs[0]).map(|weight| input_gradient(&gradient, &weight)),
-            x.filter(|_| needs[1]).map(|x| weight_gradient(&gradient, &x)),
-        ]
-    }
-}
-
-impl Kernel<3> for Linear {
-    type Saved = [Option<Plain>; 2];
-
-    fn forward(&self, [x, weight, bias]: [&Plain; 3], [x_needs, weight_needs, _]: [bool; 3]) -> (Plain, Self::Saved) {
-        (forward(x, weight, Some(bias)), [weight_needs.then(|| x.clone()), x_needs.then(|| weight.clone())])
+    fn inputs(tokens: usize, d_in: usize, d_out: usize) -> Vec<Value> {
+        vec![random(tokens, d_in, 1), random(d_out, d_in, 2), random(1, d_out, 3)]
     }
 
-    fn backward(&self, saved: Self::Saved, gradient: Plain, needs: [bool; 3]) -> [Option<Plain>; 3] {
-        let bias = needs[2].then(|| bias_gradient(&gradient));
-        let [x, weight] = Kernel::<2>::backward(self, saved, gradient, [needs[0], needs[1]]);
-        [x, weight, bias]
+    #[test]
+    fn linear_maps_agree_with_burn() {
+        for (tokens, d_in, d_out) in [(1, 1, 1), (7, 5, 3), (1, 33, 70), (70, 16, 130)] {
+            let inputs = inputs(tokens, d_in, d_out);
+            let theirs = |inputs: &[Tensor<2>]| twin(inputs[0].clone(), inputs[1].clone(), Some(vector(&inputs[2])));
+            agrees_with_twin(&with_bias, &theirs, &inputs);
+            let ours = |inputs: &[Tensor<2>]| linear(inputs[0].clone(), inputs[1].clone(), None);
+            let theirs = |inputs: &[Tensor<2>]| twin(inputs[0].clone(), inputs[1].clone(), None);
+            agrees_with_twin(&ours, &theirs, &inputs[..2]);
+        }
+    }
+
+    #[test]
+    fn frozen_inputs_of_linear_maps_get_no_gradient() {
+        differentiates_only_what_is_tracked(&with_bias, &inputs(6, 4, 5));
+    }
+
+    #[test]
+    fn linear_maps_give_the_same_bits_for_any_number_of_threads() {
+        same_bits_for_any_number_of_threads(&with_bias, &inputs(301, 130, 517));
+        same_bits_for_any_number_of_threads(&with_bias, &inputs(1, 384, 1000));
+    }
+
+    #[test]
+    fn columns_are_summed_whatever_the_shape() {
+        for (rows, columns) in [(1, 1), (33, 7), (300, 200)] {
+            let (matrix, _) = random(rows, columns, 5);
+            let expected: Vec<f32> = (0..columns)
+                .map(|column| (0..rows).map(|row| f64::from(matrix[row * columns + column])).sum::<f64>() as f32)
+                .collect();
+            close("sums", &column_sums(&matrix, columns), &expected, 1e-6);
+        }
     }
 }

@@ -1,0 +1,257 @@
+//! Attention of one head over one sequence, a tile of queries at a time.
+
+use super::product::{Left, PADDING, product};
+use crate::nn::ops::dropout::Mask;
+use crate::nn::ops::math::{exp, max, multiversion, sum};
+
+/// Queries whose probabilities are held at a time: whole sequences of usual lengths, and little memory for long ones.
+const TILE: usize = 128;
+
+/// One head of one sequence.
+#[derive(Debug, Clone, Copy)]
+pub struct Head {
+    /// The sequence's first row in the packed batch, and its rows.
+    pub first: usize,
+    pub length: usize,
+    /// The head's first column, and its columns.
+    pub column: usize,
+    pub head_dim: usize,
+    /// Columns of the packed batch: all heads.
+    pub d: usize,
+    /// The number of the head's first probability in the dropout mask.
+    pub draws: u64,
+}
+
+/// Space for the matrices of one head, reused from head to head.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    /// `[length, width]`, queries already multiplied by 1 / sqrt(head_dim).
+    queries: Vec<f32>,
+    keys: Vec<f32>,
+    values: Vec<f32>,
+    /// `[width, span]`
+    keys_turned: Vec<f32>,
+    values_turned: Vec<f32>,
+    /// Of the output: `[length, width]`.
+    gradient: Vec<f32>,
+    /// Of a tile, and the gradient of their scores: `[TILE, span]`.
+    probabilities: Vec<f32>,
+    slopes: Vec<f32>,
+    /// Of dropout: `[TILE, length]`.
+    factors: Vec<f32>,
+    /// Results: `[TILE, width]`, then `[length, width]` twice.
+    tile: Vec<f32>,
+    d_keys: Vec<f32>,
+    d_values: Vec<f32>,
+}
+
+impl Head {
+    /// Writes the head's rows of the output, and each query's logarithm of the sum of exponentials.
+    pub fn forward(
+        &self,
+        [query, key, value]: [&[f32]; 3],
+        mask: Option<&Mask>,
+        scratch: &mut Scratch,
+        out: &mut [&mut [f32]],
+        normalisers: &mut [f32],
+    ) {
+        let Scratch { queries, keys_turned, values, probabilities, factors, tile, .. } = scratch;
+        let (length, width, span) = (self.length, self.width(), self.span());
+        let queries = self.load(queries, query, self.scale());
+        let keys_turned = self.load_turned(keys_turned, key);
+        let values = self.load(values, value, 1.0);
+        for start in (0..length).step_by(TILE) {
+            let rows = TILE.min(length - start);
+            let probabilities = sized(probabilities, rows * span);
+            let left = Left::rows(&queries[start * width..], width);
+            product(probabilities, false, left, keys_turned, rows, width, span);
+            let factors = self.draw(mask, start, rows, factors);
+            softmax(probabilities, &mut normalisers[start..start + rows], factors, length, span);
+            let tile = sized(tile, rows * width);
+            product(tile, false, Left::rows(probabilities, span), values, rows, length, width);
+            self.store(tile, 1.0, &mut out[start..]);
+        }
+    }
+
+    /// Writes the head's rows of the gradients of query, key and value.
+    pub fn backward(
+        &self,
+        [query, key, value, gradient]: [&[f32]; 4],
+        normalisers: &[f32],
+        mask: Option<&Mask>,
+        scratch: &mut Scratch,
+        [d_query, d_key, d_value]: [&mut [&mut [f32]]; 3],
+    ) {
+        let (length, width, span) = (self.length, self.width(), self.span());
+        let queries = self.load(&mut scratch.queries, query, self.scale());
+        let keys = self.load(&mut scratch.keys, key, 1.0);
+        let keys_turned = self.load_turned(&mut scratch.keys_turned, key);
+        let values_turned = self.load_turned(&mut scratch.values_turned, value);
+        let gradient = self.load(&mut scratch.gradient, gradient, 1.0);
+        let d_keys = sized(&mut scratch.d_keys, length * width);
+        let d_values = sized(&mut scratch.d_values, length * width);
+        for start in (0..length).step_by(TILE) {
+            let rows = TILE.min(length - start);
+            let probabilities = sized(&mut scratch.probabilities, rows * span);
+            let slopes = sized(&mut scratch.slopes, rows * span);
+            let (queries, gradient) = (&queries[start * width..], &gradient[start * width..]);
+            product(probabilities, false, Left::rows(queries, width), keys_turned, rows, width, span);
+            product(slopes, false, Left::rows(gradient, width), values_turned, rows, width, span);
+            let factors = self.draw(mask, start, rows, &mut scratch.factors);
+            differentiate(probabilities, slopes, &normalisers[start..start + rows], factors, length, span);
+            let later = start > 0;
+            product(d_values, later, Left::transposed(probabilities, span), gradient, length, rows, width);
+            product(d_keys, later, Left::transposed(slopes, span), queries, length, rows, width);
+            let tile = sized(&mut scratch.tile, rows * width);
+            product(tile, false, Left::rows(slopes, span), keys, rows, length, width);
+            self.store(tile, self.scale(), &mut d_query[start..]);
+        }
+        // The queries were scaled when they were loaded, so the keys' gradient already is.
+        self.store(d_keys, 1.0, d_key);
+        self.store(d_values, 1.0, d_value);
+    }
+
+    fn scale(&self) -> f32 {
+        1.0 / (self.head_dim as f32).sqrt()
+    }
+
+    /// Columns of the head's matrices with padding.
+    fn width(&self) -> usize {
+        self.head_dim.next_multiple_of(PADDING)
+    }
+
+    /// Columns of score matrices with padding.
+    fn span(&self) -> usize {
+        self.length.next_multiple_of(PADDING)
+    }
+
+    /// The head's part of each of the sequence's rows.
+    fn rows<'a>(&self, packed: &'a [f32]) -> impl Iterator<Item = &'a [f32]> {
+        let Self { column, head_dim, .. } = *self;
+        let rows = packed[self.first * self.d..][..self.length * self.d].chunks_exact(self.d);
+        rows.map(move |row| &row[column..column + head_dim])
+    }
+
+    /// Copies the head out of a packed batch: `[length, width]`.
+    fn load<'a>(&self, into: &'a mut Vec<f32>, packed: &[f32], scale: f32) -> &'a [f32] {
+        let into = sized(into, self.length * self.width());
+        for (into, row) in into.chunks_exact_mut(self.width()).zip(self.rows(packed)) {
+            let (into, padding) = into.split_at_mut(row.len());
+            for (into, value) in into.iter_mut().zip(row) {
+                *into = value * scale;
+            }
+            padding.fill(0.0);
+        }
+        into
+    }
+
+    /// Copies the head's transpose out of a packed batch: `[width, span]`.
+    fn load_turned<'a>(&self, into: &'a mut Vec<f32>, packed: &[f32]) -> &'a [f32] {
+        let span = self.span();
+        let into = sized(into, self.width() * span);
+        if self.width() * span > self.head_dim * self.length {
+            into.fill(0.0);
+        }
+        for (at, row) in self.rows(packed).enumerate() {
+            for (into, value) in into[at..].iter_mut().step_by(span).zip(row) {
+                *into = *value;
+            }
+        }
+        into
+    }
+
+    /// Copies rows `[.., width]` into rows of a packed batch.
+    fn store(&self, from: &[f32], scale: f32, rows: &mut [&mut [f32]]) {
+        for (row, from) in rows.iter_mut().zip(from.chunks_exact(self.width())) {
+            for (into, value) in row.iter_mut().zip(from) {
+                *into = value * scale;
+            }
+        }
+    }
+
+    /// The dropout factors of a tile of probabilities: `[rows, length]`.
+    fn draw<'a>(&self, mask: Option<&Mask>, start: usize, rows: usize, factors: &'a mut Vec<f32>) -> Option<&'a [f32]> {
+        let factors = sized(factors, rows * self.length);
+        mask.map(|mask| {
+            factors.fill(1.0);
+            mask.apply(self.draws + (start * self.length) as u64, factors);
+            &*factors
+        })
+    }
+}
+
+/// The first `size` elements of a buffer that grows but never shrinks.
+fn sized(buffer: &mut Vec<f32>, size: usize) -> &mut [f32] {
+    if buffer.len() < size {
+        buffer.resize(size, 0.0);
+    }
+    &mut buffer[..size]
+}
+
+multiversion! {
+    /// Scores `[rows, span]`, of which `length` columns count, to probabilities times dropout's factors.
+    fn softmax(scores: &mut [f32], normalisers: &mut [f32], factors: Option<&[f32]>, length: usize, span: usize) {
+        for (index, (row, normaliser)) in scores.chunks_exact_mut(span).zip(normalisers).enumerate() {
+            // The padding takes part with probability 0, so that rows are whole registers.
+            row[length..].fill(f32::NEG_INFINITY);
+            let largest = max(row);
+            for value in row.iter_mut() {
+                *value = exp(*value - largest);
+            }
+            let total = sum(row, |value| value);
+            *normaliser = largest + total.ln();
+            let scale = 1.0 / total;
+            match factors {
+                Some(factors) => {
+                    for (value, factor) in row.iter_mut().zip(&factors[index * length..][..length]) {
+                        *value *= scale * factor;
+                    }
+                }
+                None => row.iter_mut().for_each(|value| *value *= scale),
+            }
+        }
+    }
+}
+
+multiversion! {
+    /// Scores to probabilities times factors, and gradients of those to gradients of the scores: with p the
+    /// probabilities and g the gradients times factors, `p (g - sum(p g))`.
+    fn differentiate(
+        scores: &mut [f32],
+        slopes: &mut [f32],
+        normalisers: &[f32],
+        factors: Option<&[f32]>,
+        length: usize,
+        span: usize,
+    ) {
+        let rows = scores.chunks_exact_mut(span).zip(slopes.chunks_exact_mut(span)).zip(normalisers);
+        for (index, ((row, slopes), normaliser)) in rows.enumerate() {
+            row[length..].fill(f32::NEG_INFINITY);
+            for value in row.iter_mut() {
+                *value = exp(*value - normaliser);
+            }
+            match factors {
+                None => {
+                    for (slope, value) in slopes.iter_mut().zip(row.iter()) {
+                        *slope *= value;
+                    }
+                    let total = sum(slopes, |value| value);
+                    for (slope, value) in slopes.iter_mut().zip(row.iter()) {
+                        *slope -= value * total;
+                    }
+                }
+                Some(factors) => {
+                    let factors = &factors[index * length..][..length];
+                    for ((slope, value), factor) in slopes.iter_mut().zip(row.iter()).zip(factors) {
+                        *slope *= value * factor;
+                    }
+                    let total = sum(slopes, |value| value);
+                    for ((slope, value), factor) in slopes.iter_mut().zip(row.iter_mut()).zip(factors) {
+                        *slope -= *value * total;
+                        *value *= factor;
+                    }
+                }
+            }
+        }
+    }
+}

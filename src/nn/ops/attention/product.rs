@@ -1,0 +1,148 @@
+//! Products of the small matrices of one attention head, too small for `gemm`'s packing to pay.
+
+use pulp::{Arch, Simd, WithSimd};
+
+/// Columns of the right factor and the result are padded to a multiple of this: the lanes of the widest registers.
+pub const PADDING: usize = 16;
+
+/// The left factor, by strides, so that a transpose costs nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct Left<'a> {
+    pub values: &'a [f32],
+    pub row_stride: usize,
+    pub column_stride: usize,
+}
+
+impl<'a> Left<'a> {
+    /// A matrix stored row after row, `stride` elements apart.
+    pub fn rows(values: &'a [f32], stride: usize) -> Self {
+        Self { values, row_stride: stride, column_stride: 1 }
+    }
+
+    /// The transpose of one.
+    pub fn transposed(values: &'a [f32], stride: usize) -> Self {
+        Self { values, row_stride: 1, column_stride: stride }
+    }
+}
+
+/// `out = a b` or `out += a b`; a `[rows, depth]`, b `[depth, columns]` and out `[rows, columns]` stored row after row,
+/// columns a multiple of [`PADDING`].
+pub fn product(out: &mut [f32], accumulate: bool, a: Left, b: &[f32], rows: usize, depth: usize, columns: usize) {
+    assert_eq!(columns % PADDING, 0, "columns are padded");
+    assert!(out.len() >= rows * columns && b.len() >= depth * columns, "matrices of a small product");
+    if rows == 0 || depth == 0 || columns == 0 {
+        if !accumulate {
+            out[..rows * columns].fill(0.0);
+        }
+        return;
+    }
+    assert!((rows - 1) * a.row_stride + (depth - 1) * a.column_stride < a.values.len(), "left of a small product");
+    Arch::new().dispatch(Product { out, accumulate, a, b, rows, depth, columns });
+}
+
+struct Product<'a> {
+    out: &'a mut [f32],
+    accumulate: bool,
+    a: Left<'a>,
+    b: &'a [f32],
+    rows: usize,
+    depth: usize,
+    columns: usize,
+}
+
+/// Rows of the result held in registers at a time; with two registers of columns each they fill AVX2's 16.
+const ROWS: usize = 6;
+
+impl WithSimd for Product<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let registers = self.columns / S::F32_LANES;
+        let mut row = 0;
+        while row < self.rows {
+            let rows = ROWS.min(self.rows - row);
+            let mut column = 0;
+            while column < registers {
+                let two = registers - column >= 2;
+                match (rows, two) {
+                    (1, false) => self.block::<S, 1, 1>(simd, row, column),
+                    (1, true) => self.block::<S, 1, 2>(simd, row, column),
+                    (2, false) => self.block::<S, 2, 1>(simd, row, column),
+                    (2, true) => self.block::<S, 2, 2>(simd, row, column),
+                    (3, false) => self.block::<S, 3, 1>(simd, row, column),
+                    (3, true) => self.block::<S, 3, 2>(simd, row, column),
+                    (4, false) => self.block::<S, 4, 1>(simd, row, column),
+                    (4, true) => self.block::<S, 4, 2>(simd, row, column),
+                    (5, false) => self.block::<S, 5, 1>(simd, row, column),
+                    (5, true) => self.block::<S, 5, 2>(simd, row, column),
+                    (_, false) => self.block::<S, ROWS, 1>(simd, row, column),
+                    (_, true) => self.block::<S, ROWS, 2>(simd, row, column),
+                }
+                column += 1 + usize::from(two);
+            }
+            row += rows;
+        }
+    }
+}
+
+impl Product<'_> {
+    /// `R` rows from `row` and `C` registers of columns from `column`.
+    #[inline(always)]
+    fn block<S: Simd, const R: usize, const C: usize>(&mut self, simd: S, row: usize, column: usize) {
+        let registers = self.columns / S::F32_LANES;
+        let (b, _) = S::as_simd_f32s(self.b);
+        let (out, _) = S::as_mut_simd_f32s(&mut *self.out);
+        let a = &self.a.values[row * self.a.row_stride..];
+        let mut sums = [[simd.splat_f32s(0.0); C]; R];
+        for k in 0..self.depth {
+            // SAFETY: `product` asserted that `depth` rows of `columns` elements fit in b and that the last element of a
+            // is inside its slice; rows and columns of a block are inside the result by the loops in `with_simd`.
+            let right: [S::f32s; C] = std::array::from_fn(|c| unsafe { *b.get_unchecked(k * registers + column + c) });
+            for (r, sums) in sums.iter_mut().enumerate() {
+                // SAFETY: as above.
+                let left = unsafe { *a.get_unchecked(r * self.a.row_stride + k * self.a.column_stride) };
+                let left = simd.splat_f32s(left);
+                for (sum, right) in sums.iter_mut().zip(right) {
+                    *sum = simd.mul_add_f32s(left, right, *sum);
+                }
+            }
+        }
+        for (r, sums) in sums.into_iter().enumerate() {
+            let out = &mut out[(row + r) * registers + column..][..C];
+            for (out, sum) in out.iter_mut().zip(sums) {
+                *out = if self.accumulate { simd.add_f32s(*out, sum) } else { sum };
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::ops::oracle::{close, random};
+
+    #[test]
+    fn small_products_are_right_for_all_block_sizes() {
+        for rows in 1..14 {
+            for (depth, columns) in [(1, 16), (5, 32), (7, 48), (0, 16)] {
+                let (a, _) = random(rows, depth, 1);
+                let (b, _) = random(depth, columns, 2);
+                let mut exact = vec![0.0; rows * columns];
+                for (index, exact) in exact.iter_mut().enumerate() {
+                    let (row, column) = (index / columns, index % columns);
+                    *exact = (0..depth).map(|k| a[row * depth + k] * b[k * columns + column]).sum();
+                }
+                let mut out = vec![7.0; rows * columns];
+                product(&mut out, false, Left::rows(&a, depth), &b, rows, depth, columns);
+                close("product", &out, &exact, 1e-6);
+
+                let mut turned = vec![0.0; rows * depth];
+                (0..rows * depth).for_each(|at| turned[at % depth * rows + at / depth] = a[at]);
+                product(&mut out, true, Left::transposed(&turned, rows), &b, rows, depth, columns);
+                let twice: Vec<f32> = exact.iter().map(|value| 2.0 * value).collect();
+                close("sum of products", &out, &twice, 1e-6);
+            }
+        }
+    }
+}
