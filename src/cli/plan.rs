@@ -37,14 +37,14 @@ impl Plan {
         let plan = plan::Plan::new(&project.program, &self.store.device);
         let status = exec::status(&plan, &project.program, &project.source, &store);
         if self.json {
-            let rows: Vec<_> = plan.stages.iter().zip(&status).map(|(stage, status)| row(&stage.label, status)).collect();
+            let rows: Vec<_> = plan.stages.iter().zip(&status).map(|(stage, status)| row(&stage.label, status, &plan)).collect();
             println!("{}", json!(rows));
             return Exit::Ok;
         }
         let width = plan.stages.iter().map(|stage| stage.label.chars().count()).max().unwrap_or(0);
         for (stage, status) in plan.stages.iter().zip(&status) {
             let gap = " ".repeat(width - stage.label.chars().count());
-            let (word, reason) = words(status);
+            let (word, reason) = words(status, &plan);
             println!("{}", format!("  {word:4} {}{gap}  {reason}", stage.label).trim_end());
         }
         let hits = status.iter().filter(|status| matches!(status, Status::Hit { .. })).count();
@@ -53,16 +53,17 @@ impl Plan {
     }
 }
 
-fn words(status: &Status) -> (&'static str, String) {
+/// What a run would do with a stage, and why.
+fn words(status: &Status, plan: &plan::Plan) -> (&'static str, String) {
     match status {
         Status::Hit { .. } => ("hit", String::new()),
-        Status::Run { reason, .. } => ("run", reason.clone()),
-        Status::After { stage } => ("run", format!("after {stage}")),
+        Status::Run { reason, .. } => ("run", reason.to_string()),
+        Status::After { stage } => ("run", format!("after {}", plan.stages[*stage].label)),
     }
 }
 
-fn row(label: &str, status: &Status) -> serde_json::Value {
-    let (word, reason) = words(status);
+fn row(label: &str, status: &Status, plan: &plan::Plan) -> serde_json::Value {
+    let (word, reason) = words(status, plan);
     match status {
         Status::Hit { key, .. } => json!({ "stage": label, "status": word, "key": key }),
         Status::Run { key, .. } => json!({ "stage": label, "status": word, "key": key, "reason": reason }),

@@ -64,8 +64,9 @@ impl Run {
             }
         }
 
-        let options = Options { cancel: cancelled_by_signals(), ..Options::default() };
-        let report = match exec::run(&plan, program, &project.source, &store, &options, &sink) {
+        let run = Options::new(cancelled_by_signals())
+            .and_then(|options| exec::run(&plan, program, &project.source, &store, &options, &sink));
+        let report = match run {
             Ok(report) => report,
             Err(error) => {
                 project::print_error(&error);
