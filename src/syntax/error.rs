@@ -120,11 +120,12 @@ fn explain(error: &Error<Rule>, form: &Form, statement: Span, text: &str) -> Syn
             );
         }
     }
-    let expected = if expected.is_empty() { "something else".to_owned() } else { list(&expected) };
+    let before = &text[statement.start..offset];
+    let expected = in_place(expected, before, form);
     let message = format!("expected {expected}, found {}", found(offset, statement.end, text));
-    let help = hint(rest, &text[statement.start..offset]).or_else(|| example(form));
+    let help = hint(rest, before).or_else(|| example(form));
     let mut error = at(here, message, &format!("expected {expected}"), help);
-    if let Some(open) = unclosed(&text[statement.start..offset]).filter(|_| rest.is_empty() || rest.starts_with('\n')) {
+    if let Some(open) = unclosed(before).filter(|_| rest.is_empty() || rest.starts_with('\n')) {
         let open = statement.start + open;
         error.related = Some((Span::new(open, open + 1), "this is still open".into()));
         error.help = Some(format!("close it with `{}`", if text[open..].starts_with('[') { ']' } else { ')' }));
@@ -132,10 +133,37 @@ fn explain(error: &Error<Rule>, form: &Form, statement: Span, text: &str) -> Syn
     error
 }
 
+/// What was expected, said for the place it was expected at.
+fn in_place(mut expected: Vec<String>, before: &str, form: &Form) -> String {
+    let before = before.trim_end();
+    let is = |phrase: &str| expected.iter().any(|expected| expected == phrase);
+    if is("`->`") {
+        expected.push("the end of the line".into());
+    } else if expected.is_empty() {
+        return "the end of the line".into();
+    } else if is("a name") && before.ends_with("->") {
+        return "a stage".into();
+    } else if is("a name") && before.ends_with('=') {
+        return "a model or a stage".into();
+    } else if is("a value") && before.ends_with('=') && form.keyword == "let" {
+        return "a value, a source or a chain".into();
+    }
+    list(&expected)
+}
+
 /// What people write who come from other languages.
 fn hint(rest: &str, before: &str) -> Option<String> {
     let in_arguments = unclosed(before).is_some();
     Some(match rest.chars().next()? {
+        c if in_arguments && is_word_before(before) && (c.is_alphabetic() || c == '_') => {
+            "separate arguments by `,`".into()
+        }
+        c if in_arguments && is_word_before(before) && (c.is_numeric() || c == '"' || c == '-') => {
+            "an argument is written with `=`: `epochs = 3`".into()
+        }
+        '/' | '.' | '\\' | '*' if in_arguments => {
+            "a path is a string, between double quotes: `\"data/train.txt\"`".into()
+        }
         '\'' => "strings stand between double quotes: \"data/train.txt\"".into(),
         ';' => "a statement ends with its line; remove the `;`".into(),
         ':' if in_arguments => "an argument is written with `=`: `epochs = 3`".into(),
@@ -145,6 +173,11 @@ fn hint(rest: &str, before: &str) -> Option<String> {
         '{' => "there are no blocks; arguments stand in parentheses: `finetune(target, epochs = 3)`".into(),
         _ => return None,
     })
+}
+
+/// Whether a name stands right before.
+fn is_word_before(before: &str) -> bool {
+    before.trim_end().ends_with(|c: char| c.is_alphanumeric() || c == '_')
 }
 
 fn example(form: &Form) -> Option<String> {
@@ -172,7 +205,6 @@ fn expectations(rules: &[Rule]) -> Vec<String> {
         (&[Rule::close], "`)`"),
         (&[Rule::close_list], "`]`"),
         (&[Rule::arrow], "`->`"),
-        (&[Rule::line_end], "the end of the line"),
     ];
     let has = |wanted: &[Rule]| wanted.iter().any(|rule| rules.contains(rule));
     let mut found: Vec<&str> = phrases.iter().filter(|(wanted, _)| has(wanted)).map(|(_, phrase)| *phrase).collect();

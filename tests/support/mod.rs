@@ -156,3 +156,44 @@ impl World for Table {
         })
     }
 }
+
+/// A program without its places, to compare and to read.
+pub fn outline(program: &ftp::lang::ir::Program) -> String {
+    use std::fmt::Write;
+    let mut text = String::new();
+    let out = &mut text;
+    writeln!(out, "docs: {:?}", program.docs).unwrap();
+    for param in &program.params {
+        let set = if param.overridden { " (set)" } else { "" };
+        writeln!(out, "param {}: {} = {}{set}  {:?}", param.name, param.ty, param.value, param.docs).unwrap();
+    }
+    for (id, node) in program.nodes.iter().enumerate() {
+        let inputs: Vec<String> = node.inputs.iter().map(|(slot, node)| format!("{slot}=#{node}")).collect();
+        writeln!(out, "#{id} {} -> {:?} [{}]", node.label, node.output, inputs.join(" ")).unwrap();
+        for (name, parameter) in &node.parameters {
+            writeln!(out, "    {name} = {}", parameter.value).unwrap();
+        }
+        if let Some(delta) = &node.delta {
+            writeln!(out, "    delta {}", delta.method).unwrap();
+            for (name, parameter) in &delta.parameters {
+                writeln!(out, "        {name} = {}", parameter.value).unwrap();
+            }
+        }
+    }
+    for pipeline in &program.pipelines {
+        writeln!(
+            out,
+            "pipeline {} = #{} through {:?}  {:?}",
+            pipeline.name, pipeline.output, pipeline.stages, pipeline.docs
+        )
+        .unwrap();
+    }
+    for expectation in &program.expectations {
+        let (pipeline, relation) = (expectation.pipeline, expectation.relation.symbol());
+        writeln!(out, "expect {pipeline}.{} {relation} {}", expectation.metric, expectation.bound).unwrap();
+    }
+    for publication in &program.publications {
+        writeln!(out, "publish {} to {:?}", publication.pipeline, publication.directory).unwrap();
+    }
+    text
+}
