@@ -87,7 +87,8 @@ fn a_chain_named_by_let_is_one_node_wherever_it_is_used() {
     let text = "let base = hf(\"m\")\nlet d = text(\"d\")\nlet t = labelled(\"t\")\nlet a = base -> adapt(d)\n\
                 pipeline p = a -> finetune(t)\npipeline q = a -> finetune(t, epochs = 1)\n";
     let program = checked(text, &[]).program;
-    let inputs: Vec<_> = program.pipelines.iter().map(|pipeline| program.nodes[pipeline.output].inputs["model"]).collect();
+    let inputs: Vec<_> =
+        program.pipelines.iter().map(|pipeline| program.nodes[pipeline.output].inputs["model"]).collect();
     assert_eq!(inputs[0], inputs[1]);
     let labels = |stages: &[usize]| stages.iter().map(|id| program.nodes[*id].label.clone()).collect::<Vec<_>>();
     assert_eq!(labels(&program.pipelines[0].stages), ["adapt(d)", "finetune(t)"]);

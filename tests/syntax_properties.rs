@@ -20,7 +20,7 @@ fn survives(text: &str) {
     let (file, errors) = syntax::parse(&source);
     for error in &errors {
         inside(error.span);
-        error.related.iter().for_each(|(span, _)| inside(*span));
+        error.related.iter().for_each(|related| inside(related.0));
     }
     for statement in &file.statements {
         match statement {
@@ -189,7 +189,8 @@ fn lets_that_refer_to_ones_below_them_may_go_deep_but_not_without_end() {
         let lets = (0..length).map(|at| format!("let a{at} = a{} -> adapt(d)\n", at + 1));
         format!("let d = text(\"d\")\n{}let a{length} = hf(\"m\")\n", lets.collect::<String>())
     };
-    let errors = |text: &str| lang::check(&source(text), &registry(), &Table, &[]).map_or_else(|found| found.all, |_| vec![]);
+    let errors =
+        |text: &str| lang::check(&source(text), &registry(), &Table, &[]).map_or_else(|found| found.all, |_| vec![]);
     assert!(errors(&chain(80)).is_empty());
     assert_eq!(errors(&chain(5_000))[0].code, "ftp::name::too_deep");
 }

@@ -124,7 +124,7 @@ impl From<SyntaxError> for Diagnostic {
         Self {
             label: error.label,
             help: error.help,
-            related: error.related.into_iter().collect(),
+            related: error.related.into_iter().map(|related| *related).collect(),
             ..Self::error("ftp::syntax::unexpected", error.span, error.message)
         }
     }

@@ -18,7 +18,7 @@ pub struct SyntaxError {
     /// One action.
     pub help: Option<String>,
     /// A second place that explains the first, e.g. the parenthesis that is not closed.
-    pub related: Option<(Span, String)>,
+    pub related: Option<Box<(Span, String)>>,
 }
 
 /// A kind of statement: its keyword, its rule alone, and what it looks like.
@@ -127,7 +127,7 @@ fn explain(error: &Error<Rule>, form: &Form, statement: Span, text: &str) -> Syn
     let mut error = at(here, message, &format!("expected {expected}"), help);
     if let Some(open) = unclosed(before).filter(|_| rest.is_empty() || rest.starts_with('\n')) {
         let open = statement.start + open;
-        error.related = Some((Span::new(open, open + 1), "this is still open".into()));
+        error.related = Some(Box::new((Span::new(open, open + 1), "this is still open".into())));
         error.help = Some(format!("close it with `{}`", if text[open..].starts_with('[') { ']' } else { ')' }));
     }
     error

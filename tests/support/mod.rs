@@ -31,7 +31,12 @@ pub fn registry() -> Registry {
             Artifact::Parametrised,
             vec![
                 Parameter::optional("rank", T::Int { min: 1, max: 1024 }, Value::Int(8), "Rank of the update."),
-                Parameter::optional("alpha", T::Float { min: 0.0, max: 1e6, above: true }, Value::Float(16.0), "Scale."),
+                Parameter::optional(
+                    "alpha",
+                    T::Float { min: 0.0, max: 1e6, above: true },
+                    Value::Float(16.0),
+                    "Scale.",
+                ),
             ],
         ),
     ])
