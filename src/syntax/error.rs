@@ -154,12 +154,17 @@ fn in_place(mut expected: Vec<String>, before: &str, form: &Form) -> String {
 /// What people write who come from other languages.
 fn hint(rest: &str, before: &str) -> Option<String> {
     let in_arguments = unclosed(before).is_some();
+    let word = last_word(before);
     Some(match rest.chars().next()? {
-        c if in_arguments && is_word_before(before) && (c.is_alphabetic() || c == '_') => {
-            "separate arguments by `,`".into()
-        }
-        c if in_arguments && is_word_before(before) && (c.is_numeric() || c == '"' || c == '-') => {
-            "an argument is written with `=`: `epochs = 3`".into()
+        c if in_arguments && !word.is_empty() && (c.is_alphanumeric() || matches!(c, '_' | '"' | '-')) => {
+            let is_name = !word.starts_with(|c: char| c.is_numeric());
+            let is_value = !(c.is_alphabetic() || c == '_');
+            if is_name && is_value {
+                "an argument is written with `=`: `epochs = 3`"
+            } else {
+                "separate arguments by `,`"
+            }
+            .into()
         }
         '/' | '.' | '\\' | '*' if in_arguments => {
             "a path is a string, between double quotes: `\"data/train.txt\"`".into()
@@ -175,9 +180,10 @@ fn hint(rest: &str, before: &str) -> Option<String> {
     })
 }
 
-/// Whether a name stands right before.
-fn is_word_before(before: &str) -> bool {
-    before.trim_end().ends_with(|c: char| c.is_alphanumeric() || c == '_')
+/// The word that stands right before.
+fn last_word(before: &str) -> &str {
+    let before = before.trim_end();
+    &before[before.trim_end_matches(|c: char| c.is_alphanumeric() || c == '_').len()..]
 }
 
 fn example(form: &Form) -> Option<String> {
