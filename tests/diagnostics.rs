@@ -8,7 +8,7 @@ use std::path::Path;
 
 use ftp::lang::{self, Checked};
 use ftp::syntax::Source;
-use support::{Table, registry, source};
+use support::{Table, outline, registry, source};
 
 /// `--set` options in the comments a test file begins with.
 fn overrides(text: &str) -> Vec<(String, String)> {
@@ -64,4 +64,57 @@ fn a_report_with_colours_says_the_same() {
     let diagnostics = lang::check(&source, &registry(), &Table, &[]).unwrap_err();
     assert!(diagnostics.all[0].render(&source, true).contains("\u{1b}["));
     assert!(!diagnostics.all[0].render(&source, false).contains("\u{1b}["));
+}
+
+fn checked(text: &str, overrides: &[(&str, &str)]) -> Checked {
+    let overrides: Vec<_> = overrides.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+    let source = source(text);
+    lang::check(&source, &registry(), &Table, &overrides).unwrap_or_else(|diagnostics| {
+        panic!("{}", diagnostics.all.iter().map(|diagnostic| diagnostic.render(&source, false)).collect::<String>())
+    })
+}
+
+#[test]
+fn a_good_file_becomes_the_program_it_describes() {
+    let program = checked(include_str!("ui/good.ftp"), &[("epochs", "5")]).program;
+    insta::with_settings!({ snapshot_path => "ui", prepend_module_to_snapshot => false, omit_expression => true }, {
+        insta::assert_snapshot!("good_program", outline(&program));
+    });
+}
+
+#[test]
+fn a_chain_named_by_let_is_one_node_wherever_it_is_used() {
+    let text = "let base = hf(\"m\")\nlet d = text(\"d\")\nlet t = labelled(\"t\")\nlet a = base -> adapt(d)\n\
+                pipeline p = a -> finetune(t)\npipeline q = a -> finetune(t, epochs = 1)\n";
+    let program = checked(text, &[]).program;
+    let inputs: Vec<_> =
+        program.pipelines.iter().map(|pipeline| program.nodes[pipeline.output].inputs["model"]).collect();
+    assert_eq!(inputs[0], inputs[1]);
+    let labels = |stages: &[usize]| stages.iter().map(|id| program.nodes[*id].label.clone()).collect::<Vec<_>>();
+    assert_eq!(labels(&program.pipelines[0].stages), ["adapt(d)", "finetune(t)"]);
+    assert_eq!(program.nodes.iter().filter(|node| node.method == "adapt").count(), 1);
+}
+
+#[test]
+fn inputs_come_before_the_nodes_that_use_them_even_when_declared_below() {
+    let text = "pipeline p = a -> finetune(t)\nset pretrain(corpus = d)\nlet a = pretrain -> adapt(d)\n\
+                let t = labelled(\"t\")\nlet d = text(\"d\")\n";
+    let program = checked(text, &[]).program;
+    for (id, node) in program.nodes.iter().enumerate() {
+        assert!(node.inputs.values().all(|input| *input < id), "{} comes before its input", node.label);
+    }
+    assert_eq!(program.nodes.iter().filter(|node| node.method == "text").count(), 1);
+}
+
+#[test]
+fn a_calls_argument_wins_over_set_and_set_over_the_default() {
+    let text = "let base = hf(\"m\")\nlet t = labelled(\"t\")\nset finetune(epochs = 7)\n\
+                pipeline p = base -> finetune(t)\npipeline q = base -> finetune(t, epochs = 2)\n";
+    let program = checked(text, &[]).program;
+    let value = |pipeline: usize, name: &str| {
+        program.nodes[program.pipelines[pipeline].output].parameters[name].value.to_string()
+    };
+    assert_eq!(value(0, "epochs"), "7 epochs");
+    assert_eq!(value(1, "epochs"), "2 epochs");
+    assert_eq!(value(0, "batch_size"), "32");
 }

@@ -32,6 +32,8 @@ pub(super) struct Arguments {
     pub shown: Vec<String>,
     /// An argument is wrong or missing.
     pub failed: bool,
+    /// Missing arguments are reported.
+    strict: bool,
 }
 
 /// Arguments sorted by the parameter they are for.
@@ -43,11 +45,17 @@ pub(super) struct Assigned<'a> {
 }
 
 impl<'a> Checker<'a> {
-    /// Checks the arguments of a call. `at` is the name called.
-    pub(super) fn arguments(&mut self, signature: &'a Signature, given: &'a [ast::Argument], at: Span) -> Arguments {
+    /// Checks the arguments of a call. `at` is the name called; `strict`: missing arguments are reported.
+    pub(super) fn arguments(
+        &mut self,
+        signature: &'a Signature,
+        given: &'a [ast::Argument],
+        at: Span,
+        strict: bool,
+    ) -> Arguments {
         let takes_delta = signature.parameters.iter().any(|parameter| parameter.ty == ParameterType::Delta);
         let assigned = self.assign(signature, given);
-        let mut arguments = Arguments { failed: assigned.failed, ..Arguments::default() };
+        let mut arguments = Arguments { failed: assigned.failed, strict, ..Arguments::default() };
         if !takes_delta {
             arguments.failed |= self.unknown_parameters(signature, &assigned.others);
         }
@@ -69,7 +77,7 @@ impl<'a> Checker<'a> {
             self.assign_named(method, argument, &mut assigned);
         }
         *failed |= assigned.failed | self.unknown_parameters(method, &assigned.others);
-        let mut arguments = Arguments::default();
+        let mut arguments = Arguments { strict: true, ..Arguments::default() };
         self.fill(method, &assigned, at, &mut arguments, &mut None);
         *failed |= arguments.failed;
         ir::Delta { method: method.name.to_owned(), version: method.version, parameters: arguments.parameters }
@@ -124,39 +132,52 @@ impl<'a> Checker<'a> {
         arguments.failed |= !missing.is_empty();
         let broken = self.defaults.get(signature.name).is_some_and(|defaults| defaults.broken);
         // A misplaced or misspelt argument may be the one that seems to be missing.
-        if !missing.is_empty() && !broken && !assigned.failed && assigned.others.is_empty() {
+        if arguments.strict && !missing.is_empty() && !broken && !assigned.failed && assigned.others.is_empty() {
             self.missing(signature, &missing, at);
         }
     }
 
     fn missing(&mut self, signature: &Signature, missing: &[&Parameter], at: Span) {
-        let names: Vec<&str> = missing.iter().map(|parameter| parameter.name).collect();
-        let example = missing.iter().map(|parameter| match parameter.positional {
-            true => parameter.name.to_owned(),
-            false => format!("{} = ..", parameter.name),
-        });
-        let example = example.collect::<Vec<_>>().join(", ");
-        let needs =
-            missing.iter().map(|parameter| format!("`{}` ({})", parameter.name, super::fit::phrase(&parameter.ty)));
         let method = signature.name;
-        let mut error = Diagnostic::error(
-            "ftp::arguments::missing",
-            at,
-            format!("`{method}` needs {}", needs.collect::<Vec<_>>().join(" and ")),
-        )
-        .label(format!("without {}", suggest::quoted(&names)));
-        let artifacts = missing.iter().all(|parameter| matches!(parameter.ty, ParameterType::Artifact(_)));
-        error.help = Some(match (missing, artifacts) {
-            ([one], _) if one.ty == ParameterType::Delta => {
-                let deltas: Vec<&str> = self.registry.of_kind(Kind::Delta).map(|delta| delta.name).collect();
-                format!("write `{method}({})`", deltas.first().unwrap_or(&"method"))
-            }
-            ([one], true) => {
-                format!("write `{method}({example})`, or once for the file `set {method}({} = ..)`", one.name)
-            }
-            _ => format!("write `{method}({example})`"),
+        let names: Vec<&str> = missing.iter().map(|parameter| parameter.name).collect();
+        let needs = missing.iter().map(|parameter| match parameter.ty {
+            ParameterType::Artifact(artifact) => format!("{} as its `{}`", artifact.phrase(), parameter.name),
+            ParameterType::Delta => "the name of a delta method".to_owned(),
+            _ => format!("its `{}`, {}", parameter.name, super::fit::phrase(&parameter.ty)),
         });
-        self.report(error);
+        let needs = needs.collect::<Vec<_>>().join(" and ");
+        let examples = missing.iter().map(|parameter| {
+            let value = self.example(parameter);
+            if parameter.positional { value } else { format!("{} = {value}", parameter.name) }
+        });
+        let example = examples.collect::<Vec<_>>().join(", ");
+        let help = match missing {
+            [one] if matches!(one.ty, ParameterType::Artifact(_)) => format!(
+                "write `{method}({example})`, or once for the whole file `set {method}({} = {})`",
+                one.name,
+                self.example(one)
+            ),
+            _ => format!("write `{method}({example})`"),
+        };
+        self.report(
+            Diagnostic::error("ftp::arguments::missing", at, format!("`{method}` needs {needs}"))
+                .label(format!("without {}", suggest::quoted(&names)))
+                .help(help),
+        );
+    }
+
+    /// What could be written for a parameter: a name of this file where one fits.
+    fn example(&self, parameter: &Parameter) -> String {
+        match parameter.ty {
+            ParameterType::Artifact(artifact) => {
+                self.declared(artifact).first().map_or(parameter.name, |name| *name).to_owned()
+            }
+            ParameterType::Delta => {
+                self.registry.of_kind(Kind::Delta).next().map_or(parameter.name, |delta| delta.name).to_owned()
+            }
+            ParameterType::String => "\"..\"".to_owned(),
+            _ => "..".to_owned(),
+        }
     }
 
     /// Which parameter each argument is for.

@@ -218,7 +218,11 @@ impl<'a> Checker<'a> {
     fn stage(&mut self, signature: &'a Signature, call: &'a ast::Call, before: Option<Option<&Flow>>) -> Option<Flow> {
         // After an error of order, what follows is judged as if the stage were in its place.
         self.order(signature, call, before);
-        let arguments = self.arguments(signature, call.arguments.as_deref().unwrap_or(&[]), call.name.span);
+        // Data before the arrow was probably meant to be an argument; one error is enough then.
+        let is_data = |flow: &Flow| matches!(flow.artifact, Some(Artifact::Text | Artifact::Labelled));
+        let strict = !before.flatten().is_some_and(is_data);
+        let given = call.arguments.as_deref().unwrap_or(&[]);
+        let arguments = self.arguments(signature, given, call.name.span, strict);
         let before = before.flatten();
         let mut inputs = IndexMap::new();
         if let Some(flow) = before {
@@ -326,7 +330,7 @@ impl<'a> Checker<'a> {
     /// A source: asks the world what is there.
     fn source(&mut self, signature: &'a Signature, call: &'a ast::Call, bound: Option<&str>) -> Option<Flow> {
         let given = call.arguments.as_deref().unwrap_or(&[]);
-        let arguments = self.arguments(signature, given, call.name.span);
+        let arguments = self.arguments(signature, given, call.name.span, true);
         let facts = if arguments.failed { None } else { self.describe(signature, call, &arguments) };
         let node = self.add_node(Node {
             kind: Kind::Source,

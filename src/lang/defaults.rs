@@ -25,6 +25,8 @@ pub(super) struct Given<'a> {
     pub argument: &'a ast::Argument,
     pub parameter: Parameter,
     pub slot: Option<Slot>,
+    /// Being evaluated: meeting it again is a cycle.
+    pub working: bool,
 }
 
 impl<'a> Checker<'a> {
@@ -56,7 +58,9 @@ impl<'a> Checker<'a> {
                 match defaults.given.get(name) {
                     Some(first) => repeated.push((name, first.argument.span, argument.span)),
                     None => {
-                        defaults.given.insert(name, Given { argument, parameter: parameter.clone(), slot: None });
+                        defaults
+                            .given
+                            .insert(name, Given { argument, parameter: parameter.clone(), slot: None, working: false });
                     }
                 }
             }
@@ -83,8 +87,19 @@ impl<'a> Checker<'a> {
         if let Some(slot) = &given.slot {
             return Some((slot.clone(), span));
         }
-        // Met again while it is evaluated, it is part of a circle, which is reported where it closes.
-        given.slot = Some(Slot::Error);
+        if given.working {
+            self.report(
+                Diagnostic::error(
+                    "ftp::name::cycle",
+                    span,
+                    format!("this default of `{}` is made with `{0}` itself", signature.name),
+                )
+                .label("needs itself")
+                .help("give it as an argument where it is needed, instead of by `set`"),
+            );
+            return Some((Slot::Error, span));
+        }
+        given.working = true;
         let slot = self.slot(signature, &parameter, &argument.value);
         let given = self.defaults.get_mut(signature.name)?.given.get_mut(parameter.name)?;
         given.slot = Some(slot.clone());

@@ -72,7 +72,9 @@ impl Diagnostic {
         let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
         let handler =
             GraphicalReportHandler::new_themed(theme).with_width(WIDTH).with_links(false).with_context_lines(1);
-        let shown = Shown { diagnostic: self, source: NamedSource::new(&source.name, source.text.clone()) };
+        // A mark behind the last character is only drawn when a line ends there.
+        let text = if source.text.ends_with('\n') { source.text.clone() } else { source.text.clone() + "\n" };
+        let shown = Shown { diagnostic: self, source: NamedSource::new(&source.name, text) };
         let mut report = String::new();
         if handler.render_report(&mut report, &shown).is_err() {
             report = format!("{}: {}", self.code, self.message);
@@ -122,7 +124,7 @@ impl From<SyntaxError> for Diagnostic {
         Self {
             label: error.label,
             help: error.help,
-            related: error.related.into_iter().collect(),
+            related: error.related.into_iter().map(|related| *related).collect(),
             ..Self::error("ftp::syntax::unexpected", error.span, error.message)
         }
     }

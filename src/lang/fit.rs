@@ -96,7 +96,7 @@ pub(super) fn choice(value: &str, choices: &[&'static str]) -> Result<Value, Mis
     Err(Misfit {
         code: "ftp::value::bad_choice",
         message: format!("can't be `{value}`"),
-        label: format!("expected one of {}", suggest::quoted(choices)),
+        label: "not one of its choices".into(),
         help: suggest::help(value, choices, "choose one of these"),
         span: None,
     })
@@ -141,6 +141,7 @@ fn mismatch(literal: &Literal, ty: &ParameterType) -> Misfit {
         (T::String, L::Int(_) | L::Float(_) | L::Bool(_)) => Some("put it between double quotes".into()),
         _ => None,
     };
+    let help = help.or_else(|| Some(format!("write {}", phrase(ty))));
     Misfit {
         code: if has_unit && measured { WRONG_UNIT } else { WRONG_TYPE },
         message: format!("expects {}, found {}", phrase(ty), literal.phrase()),
@@ -156,7 +157,7 @@ fn out_of_range(message: String, help: String) -> Misfit {
 
 fn int_range(value: i64, min: i64, max: i64) -> Misfit {
     let bounds = match (min, max) {
-        (min, i64::MAX) => format!("at least {min}"),
+        (min, 1_000_000_000..) => format!("at least {min}"),
         (i64::MIN, max) => format!("at most {max}"),
         (min, max) => format!("between {min} and {max}"),
     };
@@ -203,8 +204,7 @@ fn positive(value: f64, unit: &str) -> Result<f64, Misfit> {
     if value > 0.0 {
         return Ok(value);
     }
-    let message = format!("must be above 0 {unit}, found {}", number(value));
-    Err(out_of_range(message, format!("write a number of {unit} above 0")))
+    Err(out_of_range(format!("must be above 0, found {}", number(value)), format!("write a number of {unit} above 0")))
 }
 
 fn steps(value: f64) -> Result<Value, Misfit> {

@@ -51,7 +51,10 @@ impl<'a> Checker<'a> {
                 }
                 match fit::fit(&literal, ty, parameter.default == Default::Value(Value::None)) {
                     Ok(value) => Slot::Value(value),
-                    Err(misfit) => {
+                    Err(mut misfit) => {
+                        if let Some(sibling) = sibling(signature, ty, &literal) {
+                            misfit.help = Some(sibling);
+                        }
                         self.misfit(parameter, misfit, value);
                         Slot::Error
                     }
@@ -180,7 +183,7 @@ impl<'a> Checker<'a> {
     }
 
     /// The names of `let`s that plainly hold such an artifact.
-    fn declared(&self, wanted: Artifact) -> Vec<&'a str> {
+    pub(super) fn declared(&self, wanted: Artifact) -> Vec<&'a str> {
         let names = self.scope.iter().filter(|(_, entry)| {
             let Declaration::Let(binding) = entry.declaration else { return false };
             let ast::Binding::Chain(chain) = &binding.bound else { return false };
@@ -329,4 +332,15 @@ impl<'a> Checker<'a> {
             }
         }
     }
+}
+
+/// For epochs given as steps, or the other way round: the parameter that takes them.
+fn sibling(signature: &Signature, ty: &ParameterType, literal: &Literal) -> Option<String> {
+    let (wanted, value) = match (ty, literal) {
+        (ParameterType::Epochs, Literal::Steps(value)) => (ParameterType::Steps, value),
+        (ParameterType::Steps, Literal::Epochs(value)) => (ParameterType::Epochs, value),
+        _ => return None,
+    };
+    let parameter = signature.parameters.iter().find(|parameter| parameter.ty == wanted)?;
+    Some(format!("write `{} = {value}`", parameter.name))
 }

@@ -17,7 +17,7 @@ pub(super) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a s
 }
 
 /// The help for an unknown name: the nearest candidate, else what there is, else nothing.
-pub(super) fn help<'a>(name: &str, candidates: &[&'a str], there_are: &str) -> Option<String> {
+pub(super) fn help(name: &str, candidates: &[&str], there_are: &str) -> Option<String> {
     match nearest(name, candidates.iter().copied()) {
         Some(near) => Some(format!("did you mean `{near}`?")),
         None if candidates.is_empty() => None,

@@ -18,7 +18,7 @@ pub struct SyntaxError {
     /// One action.
     pub help: Option<String>,
     /// A second place that explains the first, e.g. the parenthesis that is not closed.
-    pub related: Option<(Span, String)>,
+    pub related: Option<Box<(Span, String)>>,
 }
 
 /// A kind of statement: its keyword, its rule alone, and what it looks like.
@@ -120,22 +120,55 @@ fn explain(error: &Error<Rule>, form: &Form, statement: Span, text: &str) -> Syn
             );
         }
     }
-    let expected = if expected.is_empty() { "something else".to_owned() } else { list(&expected) };
+    let before = &text[statement.start..offset];
+    let expected = in_place(expected, before, form);
     let message = format!("expected {expected}, found {}", found(offset, statement.end, text));
-    let help = hint(rest, &text[statement.start..offset]).or_else(|| example(form));
+    let help = hint(rest, before).or_else(|| example(form));
     let mut error = at(here, message, &format!("expected {expected}"), help);
-    if let Some(open) = unclosed(&text[statement.start..offset]).filter(|_| rest.is_empty() || rest.starts_with('\n')) {
+    if let Some(open) = unclosed(before).filter(|_| rest.is_empty() || rest.starts_with('\n')) {
         let open = statement.start + open;
-        error.related = Some((Span::new(open, open + 1), "this is still open".into()));
+        error.related = Some(Box::new((Span::new(open, open + 1), "this is still open".into())));
         error.help = Some(format!("close it with `{}`", if text[open..].starts_with('[') { ']' } else { ')' }));
     }
     error
 }
 
+/// What was expected, said for the place it was expected at.
+fn in_place(mut expected: Vec<String>, before: &str, form: &Form) -> String {
+    let before = before.trim_end();
+    let is = |phrase: &str| expected.iter().any(|expected| expected == phrase);
+    if is("`->`") {
+        expected.push("the end of the line".into());
+    } else if expected.is_empty() {
+        return "the end of the line".into();
+    } else if is("a name") && before.ends_with("->") {
+        return "a stage".into();
+    } else if is("a name") && before.ends_with('=') {
+        return "a model or a stage".into();
+    } else if is("a value") && before.ends_with('=') && form.keyword == "let" {
+        return "a value, a source or a chain".into();
+    }
+    list(&expected)
+}
+
 /// What people write who come from other languages.
 fn hint(rest: &str, before: &str) -> Option<String> {
     let in_arguments = unclosed(before).is_some();
+    let word = last_word(before);
     Some(match rest.chars().next()? {
+        c if in_arguments && !word.is_empty() && (c.is_alphanumeric() || matches!(c, '_' | '"' | '-')) => {
+            let is_name = !word.starts_with(|c: char| c.is_numeric());
+            let is_value = !(c.is_alphabetic() || c == '_');
+            if is_name && is_value {
+                "an argument is written with `=`: `epochs = 3`"
+            } else {
+                "separate arguments by `,`"
+            }
+            .into()
+        }
+        '/' | '.' | '\\' | '*' if in_arguments => {
+            "a path is a string, between double quotes: `\"data/train.txt\"`".into()
+        }
         '\'' => "strings stand between double quotes: \"data/train.txt\"".into(),
         ';' => "a statement ends with its line; remove the `;`".into(),
         ':' if in_arguments => "an argument is written with `=`: `epochs = 3`".into(),
@@ -145,6 +178,12 @@ fn hint(rest: &str, before: &str) -> Option<String> {
         '{' => "there are no blocks; arguments stand in parentheses: `finetune(target, epochs = 3)`".into(),
         _ => return None,
     })
+}
+
+/// The word that stands right before.
+fn last_word(before: &str) -> &str {
+    let before = before.trim_end();
+    &before[before.trim_end_matches(|c: char| c.is_alphanumeric() || c == '_').len()..]
 }
 
 fn example(form: &Form) -> Option<String> {
@@ -172,7 +211,6 @@ fn expectations(rules: &[Rule]) -> Vec<String> {
         (&[Rule::close], "`)`"),
         (&[Rule::close_list], "`]`"),
         (&[Rule::arrow], "`->`"),
-        (&[Rule::line_end], "the end of the line"),
     ];
     let has = |wanted: &[Rule]| wanted.iter().any(|rule| rules.contains(rule));
     let mut found: Vec<&str> = phrases.iter().filter(|(wanted, _)| has(wanted)).map(|(_, phrase)| *phrase).collect();

@@ -31,7 +31,12 @@ pub fn registry() -> Registry {
             Artifact::Parametrised,
             vec![
                 Parameter::optional("rank", T::Int { min: 1, max: 1024 }, Value::Int(8), "Rank of the update."),
-                Parameter::optional("alpha", T::Float { min: 0.0, max: 1e6, above: true }, Value::Float(16.0), "Scale."),
+                Parameter::optional(
+                    "alpha",
+                    T::Float { min: 0.0, max: 1e6, above: true },
+                    Value::Float(16.0),
+                    "Scale.",
+                ),
             ],
         ),
     ])
@@ -155,4 +160,45 @@ impl World for Table {
             notices: vec![],
         })
     }
+}
+
+/// A program without its places, to compare and to read.
+pub fn outline(program: &ftp::lang::ir::Program) -> String {
+    use std::fmt::Write;
+    let mut text = String::new();
+    let out = &mut text;
+    writeln!(out, "docs: {:?}", program.docs).unwrap();
+    for param in &program.params {
+        let set = if param.overridden { " (set)" } else { "" };
+        writeln!(out, "param {}: {} = {}{set}  {:?}", param.name, param.ty, param.value, param.docs).unwrap();
+    }
+    for (id, node) in program.nodes.iter().enumerate() {
+        let inputs: Vec<String> = node.inputs.iter().map(|(slot, node)| format!("{slot}=#{node}")).collect();
+        writeln!(out, "#{id} {} -> {:?} [{}]", node.label, node.output, inputs.join(" ")).unwrap();
+        for (name, parameter) in &node.parameters {
+            writeln!(out, "    {name} = {}", parameter.value).unwrap();
+        }
+        if let Some(delta) = &node.delta {
+            writeln!(out, "    delta {}", delta.method).unwrap();
+            for (name, parameter) in &delta.parameters {
+                writeln!(out, "        {name} = {}", parameter.value).unwrap();
+            }
+        }
+    }
+    for pipeline in &program.pipelines {
+        writeln!(
+            out,
+            "pipeline {} = #{} through {:?}  {:?}",
+            pipeline.name, pipeline.output, pipeline.stages, pipeline.docs
+        )
+        .unwrap();
+    }
+    for expectation in &program.expectations {
+        let (pipeline, relation) = (expectation.pipeline, expectation.relation.symbol());
+        writeln!(out, "expect {pipeline}.{} {relation} {}", expectation.metric, expectation.bound).unwrap();
+    }
+    for publication in &program.publications {
+        writeln!(out, "publish {} to {:?}", publication.pipeline, publication.directory).unwrap();
+    }
+    text
 }
