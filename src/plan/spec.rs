@@ -59,3 +59,31 @@ pub struct Outcome {
     /// Shown with the result, not part of its digest.
     pub notices: Vec<crate::event::Notice>,
 }
+
+/// Why a stage failed, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageFailure {
+    /// e.g. `ftp::train::diverged`.
+    pub code: String,
+    pub message: String,
+    pub help: Option<String>,
+}
+
+impl StageFailure {
+    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into(), help: None }
+    }
+
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+/// Every layer's errors are diagnostics; a stage that meets one fails with its code, message and help.
+impl<E: miette::Diagnostic> From<E> for StageFailure {
+    fn from(error: E) -> Self {
+        let code = error.code().map_or_else(|| "ftp::stage::failed".to_owned(), |code| code.to_string());
+        Self { code, message: error.to_string(), help: error.help().map(|help| help.to_string()) }
+    }
+}
