@@ -28,13 +28,13 @@ pub(super) fn unexplained(label: &str, status: ExitStatus, log: &Path) -> StageF
         (None, code) => (
             "ftp::exec::ended",
             format!("ended with exit status {} without saying why", code.unwrap_or(-1)),
-            "its log says more".into(),
+            "please report this, with the stage's log".into(),
         ),
     };
     let mut message = format!("the process of {label} {how}");
     let tail = tail(log);
     if !tail.is_empty() {
-        message.push_str(&format!("; the end of its log, {}:\n{tail}", log.display()));
+        message.push_str(&format!("; the end of its log:\n{tail}"));
     }
     StageFailure::new(code, message).help(help)
 }
@@ -50,6 +50,13 @@ pub(super) fn over_time(label: &str, seconds: f64) -> StageFailure {
 pub(super) fn not_started(program: &Path, error: &std::io::Error) -> StageFailure {
     StageFailure::new("ftp::exec::not_started", format!("can't start {}: {error}", program.display()))
         .help("was ftp moved or replaced while it ran? Run again")
+}
+
+/// The failure with the place of the stage's log in its help.
+pub(super) fn with_log(mut failure: StageFailure, log: &Path) -> StageFailure {
+    let place = format!("its log is {}", log.display());
+    failure.help = Some(failure.help.map_or(place.clone(), |help| format!("{help}; {place}")));
+    failure
 }
 
 /// What stays when a stage fails: the results before it.

@@ -220,7 +220,12 @@ impl Run<'_> {
             Ended::Finished(status) => failure::unexplained(label, status, &log),
         };
         discard_if_empty(&log);
-        Err((failure, log.exists().then_some(log)))
+        let log = log.exists().then_some(log);
+        let failure = match &log {
+            Some(log) => failure::with_log(failure, log),
+            None => failure,
+        };
+        Err((failure, log))
     }
 
     fn child_spec(&self, stage: usize, keyed: &Keyed, lease: &Lease, attempt: PathBuf) -> Result<ChildSpec, StageFailure> {
