@@ -180,7 +180,13 @@ impl Bench {
         self.try_commit(program, index, content, None).expect("committed")
     }
 
-    fn try_commit(&self, program: &Program, index: usize, content: &str, base: Option<String>) -> Result<Committed, StoreError> {
+    fn try_commit(
+        &self,
+        program: &Program,
+        index: usize,
+        content: &str,
+        base: Option<String>,
+    ) -> Result<Committed, StoreError> {
         let keyed = self.key(program, index);
         let Acquired::Ours(lease) = self.store.acquire(&keyed.key, &mut Patience::default())? else {
             panic!("nobody else has the lease");
@@ -373,10 +379,18 @@ fn a_stage_can_only_hand_over_files_it_wrote_into_its_directory() {
     let bench = Bench::new();
     let keyed = bench.key(&chain(), 0);
     for (name, code) in [("../spec.json", "bad_name"), ("/etc/hostname", "bad_name"), ("absent", "not_written")] {
-        let outcome = Outcome { files: vec![name.into()], base: None, summary: serde_json::Value::Null, notices: vec![] };
+        let outcome =
+            Outcome { files: vec![name.into()], base: None, summary: serde_json::Value::Null, notices: vec![] };
         let product = Product {
-            key: keyed.key.clone(), method: "pretrain".into(), version: 1, label: "pretrain".into(),
-            pre_image: keyed.pre_image.clone(), artifact: Artifact::Model, outcome, started: 0.0, seconds: 0.0,
+            key: keyed.key.clone(),
+            method: "pretrain".into(),
+            version: 1,
+            label: "pretrain".into(),
+            pre_image: keyed.pre_image.clone(),
+            artifact: Artifact::Model,
+            outcome,
+            started: 0.0,
+            seconds: 0.0,
         };
         let attempt = bench.store.attempt().expect("a directory");
         let error = bench.store.commit(product, &attempt.files(), "nonce").expect_err(name);
@@ -391,8 +405,15 @@ fn without_the_lease_nothing_is_committed() {
     let keyed = bench.key(&chain(), 0);
     let outcome = Outcome { files: vec![], base: None, summary: serde_json::Value::Null, notices: vec![] };
     let product = Product {
-        key: keyed.key.clone(), method: "pretrain".into(), version: 1, label: "pretrain".into(),
-        pre_image: keyed.pre_image, artifact: Artifact::Model, outcome, started: 0.0, seconds: 0.0,
+        key: keyed.key.clone(),
+        method: "pretrain".into(),
+        version: 1,
+        label: "pretrain".into(),
+        pre_image: keyed.pre_image,
+        artifact: Artifact::Model,
+        outcome,
+        started: 0.0,
+        seconds: 0.0,
     };
     let attempt = bench.store.attempt().expect("a directory");
     let error = bench.store.commit(product, &attempt.files(), "somebody else's").expect_err("no lease");

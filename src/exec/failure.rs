@@ -17,9 +17,11 @@ pub(super) fn unexplained(label: &str, status: ExitStatus, log: &Path) -> StageF
             "was killed (signal 9)".to_owned(),
             "the machine was most likely out of memory: lower micro_batch_size or max_length".to_owned(),
         ),
-        (Some(signal), _) => {
-            ("ftp::exec::crashed", format!("crashed (signal {signal})"), "please report this, with the stage's log".into())
-        }
+        (Some(signal), _) => (
+            "ftp::exec::crashed",
+            format!("crashed (signal {signal})"),
+            "please report this, with the stage's log".into(),
+        ),
         (None, Some(0)) => (
             "ftp::exec::no_result",
             "ended without a result".into(),

@@ -228,7 +228,13 @@ impl Run<'_> {
         Err((failure, log))
     }
 
-    fn child_spec(&self, stage: usize, keyed: &Keyed, lease: &Lease, attempt: PathBuf) -> Result<ChildSpec, StageFailure> {
+    fn child_spec(
+        &self,
+        stage: usize,
+        keyed: &Keyed,
+        lease: &Lease,
+        attempt: PathBuf,
+    ) -> Result<ChildSpec, StageFailure> {
         let planned = &self.plan.stages[stage];
         let node = self.plan.node(self.program, stage);
         let mut inputs = IndexMap::new();
@@ -264,7 +270,10 @@ impl Run<'_> {
             StageInput::Source(id) => {
                 let node = &self.program.nodes[*id];
                 let facts = node.source.clone().ok_or_else(|| {
-                    StageFailure::new("ftp::exec::undescribed", format!("the files of {} were not described", node.label))
+                    StageFailure::new(
+                        "ftp::exec::undescribed",
+                        format!("the files of {} were not described", node.label),
+                    )
                 })?;
                 let parameters = values(&node.parameters);
                 Ok(Input::Source { name: node.label.clone(), method: node.method.clone(), parameters, facts })

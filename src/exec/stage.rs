@@ -56,8 +56,11 @@ pub fn run_child(
 
 fn read(spec: &Path) -> Result<ChildSpec, StageFailure> {
     let unreadable = |why: String| {
-        StageFailure::new("ftp::stage::bad_spec", format!("can't read the stage's specification {}: {why}", spec.display()))
-            .help("`ftp stage` is started by `ftp run`; run the pipeline with `ftp run`")
+        StageFailure::new(
+            "ftp::stage::bad_spec",
+            format!("can't read the stage's specification {}: {why}", spec.display()),
+        )
+        .help("`ftp stage` is started by `ftp run`; run the pipeline with `ftp run`")
     };
     let bytes = std::fs::read(spec).map_err(|error| unreadable(error.to_string()))?;
     serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))

@@ -132,7 +132,9 @@ impl Plan {
         }
         let times = self.count_labels();
         for (index, stage) in self.stages.iter_mut().enumerate() {
-            if times[&stage.label] > 1 && let Some(pipeline) = pipeline_of.get(&index) {
+            if times[&stage.label] > 1
+                && let Some(pipeline) = pipeline_of.get(&index)
+            {
                 stage.label = format!("{} in {pipeline}", stage.label);
             }
         }

@@ -202,8 +202,15 @@ mod tests {
     #[test]
     fn equal_numbers_of_different_types_are_different() {
         let ones = [
-            Value::Bool(true), Value::Int(1), Value::Float(1.0), Value::Epochs(1.0), Value::Steps(1), Value::Seconds(1.0),
-            Value::String("1".into()), Value::Name("1".into()), Value::None,
+            Value::Bool(true),
+            Value::Int(1),
+            Value::Float(1.0),
+            Value::Epochs(1.0),
+            Value::Steps(1),
+            Value::Seconds(1.0),
+            Value::String("1".into()),
+            Value::Name("1".into()),
+            Value::None,
         ];
         for (index, one) in ones.iter().enumerate() {
             for other in &ones[index + 1..] {

@@ -119,7 +119,9 @@ impl View<'_> {
                 let method = delta.map_or("the delta", |delta| delta.method.as_str());
                 (arrow(&format!("{name} of {method}"), old, new), self.parameter(node, parameter), None)
             }
-            (Some("delta"), Some("method"), _) => (arrow("the delta method", old, new), self.parameter(node, None), None),
+            (Some("delta"), Some("method"), _) => {
+                (arrow("the delta method", old, new), self.parameter(node, None), None)
+            }
             (Some("delta"), ..) => (arrow("the version of the delta method", old, new), None, None),
             (Some("inputs"), Some(slot), Some(rest)) => self.input(slot, rest, old, new),
             (Some("version"), ..) => (arrow(&format!("the version of {}", node.method), old, new), None, None),

@@ -23,7 +23,10 @@ pub enum StoreError {
     UnknownOutput { output: Digest },
 
     #[error("the result of {label} has no file `{name}`")]
-    #[diagnostic(code(ftp::store::no_such_file), help("it was made by another version of ftp, or is of another kind than expected"))]
+    #[diagnostic(
+        code(ftp::store::no_such_file),
+        help("it was made by another version of ftp, or is of another kind than expected")
+    )]
     NoSuchFile { label: String, name: String },
 
     #[error("`{name}` of {label} is missing from the store: {}", path.display())]
@@ -31,11 +34,17 @@ pub enum StoreError {
     Missing { label: String, name: String, path: PathBuf },
 
     #[error("`{name}` of {label} is damaged: its content is not what was written. It was moved to {}", moved.display())]
-    #[diagnostic(code(ftp::store::corrupt), help("run the pipeline again: it is computed again; if this recurs, check the disk"))]
+    #[diagnostic(
+        code(ftp::store::corrupt),
+        help("run the pipeline again: it is computed again; if this recurs, check the disk")
+    )]
     Corrupt { label: String, name: String, moved: PathBuf },
 
     #[error("the manifest {} is damaged: {why}", path.display())]
-    #[diagnostic(code(ftp::store::corrupt_manifest), help("run the pipeline again: the result is computed again; if this recurs, check the disk"))]
+    #[diagnostic(
+        code(ftp::store::corrupt_manifest),
+        help("run the pipeline again: the result is computed again; if this recurs, check the disk")
+    )]
     CorruptManifest { path: PathBuf, why: String },
 
     #[error("the stage did not write `{name}`, which it handed over as part of its result")]

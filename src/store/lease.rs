@@ -41,7 +41,9 @@ pub struct Lease {
 pub enum Acquired {
     Ours(Lease),
     /// Another process has it: `host, process 123`.
-    Held { holder: String },
+    Held {
+        holder: String,
+    },
 }
 
 /// What a waiting run has seen of a holder it can't look at, by its own clock.
@@ -161,7 +163,11 @@ impl Store {
 impl Claim {
     /// What an unreadable lease says: a process that can't exist.
     fn of_nobody() -> Self {
-        Self { process: Process { pid: 0, boot: "none".into(), ..Process::current() }, nonce: String::new(), heartbeat: 0 }
+        Self {
+            process: Process { pid: 0, boot: "none".into(), ..Process::current() },
+            nonce: String::new(),
+            heartbeat: 0,
+        }
     }
 }
 

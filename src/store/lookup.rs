@@ -86,7 +86,9 @@ impl Store {
                 Absence::Corrupt { damaged } => Absence::Corrupt { damaged: of_base(&damaged) },
                 Absence::Never => Absence::Never,
             }),
-            Err(StoreError::UnknownOutput { .. }) => Some(Absence::Evicted { missing: "the model it builds on".into() }),
+            Err(StoreError::UnknownOutput { .. }) => {
+                Some(Absence::Evicted { missing: "the model it builds on".into() })
+            }
             Err(_) => Some(Absence::Corrupt { damaged: "the manifest of the model it builds on".into() }),
         }
     }

@@ -81,8 +81,7 @@ impl Manifest {
     pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
         let body = body(bytes).ok_or("it is not what was written")?;
         let manifest: Self = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-        let output =
-            Self::output_digest(manifest.artifact, &manifest.files, manifest.base.as_ref(), &manifest.summary);
+        let output = Self::output_digest(manifest.artifact, &manifest.files, manifest.base.as_ref(), &manifest.summary);
         if output != manifest.output { Err("its output digest does not fit".into()) } else { Ok(manifest) }
     }
 }

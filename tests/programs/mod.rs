@@ -75,7 +75,10 @@ pub fn stage(method: &str, label: &str, inputs: &[(&str, NodeId)]) -> Node {
         version: 1,
         label: label.into(),
         parameters: IndexMap::from([
-            ("learning_rate".into(), Parameter { span: Some(at(12, 17)), ..parameter(Value::Float(2e-5), Class::Semantic) }),
+            (
+                "learning_rate".into(),
+                Parameter { span: Some(at(12, 17)), ..parameter(Value::Float(2e-5), Class::Semantic) },
+            ),
             ("epochs".into(), parameter(Value::Epochs(3.0), Class::Semantic)),
             ("micro_batch_size".into(), parameter(Value::Int(8), Class::Numeric)),
             ("time_limit".into(), parameter(Value::None, Class::Operational)),
@@ -90,7 +93,13 @@ pub fn stage(method: &str, label: &str, inputs: &[(&str, NodeId)]) -> Node {
 
 pub fn pipeline(program: &mut Program, name: &str, stages: &[NodeId]) {
     let output = *stages.last().expect("a pipeline has stages");
-    program.pipelines.push(Pipeline { name: name.into(), docs: None, output, stages: stages.to_vec(), span: at(10, 1) });
+    program.pipelines.push(Pipeline {
+        name: name.into(),
+        docs: None,
+        output,
+        stages: stages.to_vec(),
+        span: at(10, 1),
+    });
 }
 
 /// `pipeline chain = pretrain -> adapt(domain) -> finetune(target)`, nodes 2, 3 and 4.
