@@ -13,7 +13,7 @@ use super::failure;
 use super::run::Options;
 use crate::event::Event;
 use crate::plan::spec::StageFailure;
-use crate::store::Lease;
+use crate::store::{Lease, StoreError};
 
 /// How often cancellation, time limit and lease are looked at when the child says nothing.
 const TICK: Duration = Duration::from_millis(50);
@@ -44,7 +44,7 @@ impl Job<'_> {
     pub fn supervise(&self, lease: &mut Lease, sink: &dyn Fn(Event)) -> Ended {
         let (mut child, log) = match self.start() {
             Ok(started) => started,
-            Err(error) => return Ended::Failed(failure::not_started(&self.options.program, &error)),
+            Err(error) => return Ended::Failed(failure::not_run(&self.options.program, &error)),
         };
         let started = Instant::now();
         let lines = read_lines(&mut child);
@@ -61,29 +61,45 @@ impl Job<'_> {
                     // Not an event: something a library printed.
                     Err(_) => drop(writeln!(&log, "{line}")),
                 },
+                // What it started may live on and hold its standard output open.
+                Err(RecvTimeoutError::Timeout) if !matches!(child.try_wait(), Ok(None)) => {
+                    signal_group(&child, libc::SIGKILL);
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            if self.options.cancel.load(Ordering::Relaxed) {
+            if let Some(ended) = self.early_end(started, lease) {
                 stop(&mut child);
-                return Ended::Interrupted;
-            }
-            if let Some(limit) = self.time_limit.filter(|limit| started.elapsed().as_secs_f64() > *limit) {
-                stop(&mut child);
-                return Ended::Failed(failure::over_time(self.label, limit));
-            }
-            match lease.renew() {
-                Ok(true) => {}
-                Ok(false) => {
-                    stop(&mut child);
-                    return Ended::Failed(crate::store::StoreError::LeaseLost { label: self.label.to_owned() }.into());
-                }
-                // The child meets the same store when it commits, and says what is wrong with it.
-                Err(_) => {}
+                return ended;
             }
         }
-        // Its standard output is closed, so it is ending; or it closed it itself, and then there is nothing left to hear.
-        self.wait(child, started, failed)
+        // It is ending; or it closed its standard output, and there is nothing left to hear.
+        while let Ok(None) = child.try_wait() {
+            if let Some(ended) = self.early_end(started, lease) {
+                stop(&mut child);
+                return ended;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        match child.wait() {
+            Ok(status) => failed.map_or(Ended::Finished(status), Ended::Failed),
+            Err(error) => Ended::Failed(failure::not_run(&self.options.program, &error)),
+        }
+    }
+
+    /// Why the process must end now, if it must.
+    fn early_end(&self, started: Instant, lease: &mut Lease) -> Option<Ended> {
+        if self.options.cancel.load(Ordering::Relaxed) {
+            return Some(Ended::Interrupted);
+        }
+        if let Some(limit) = self.time_limit.filter(|limit| started.elapsed().as_secs_f64() > *limit) {
+            return Some(Ended::Failed(failure::over_time(self.label, limit)));
+        }
+        match lease.renew() {
+            Ok(false) => Some(Ended::Failed(StoreError::LeaseLost { label: self.label.to_owned() }.into())),
+            // When the store can't be written, the child meets that too when it commits, and says what is wrong.
+            Ok(true) | Err(_) => None,
+        }
     }
 
     fn start(&self) -> std::io::Result<(Child, File)> {
@@ -95,28 +111,6 @@ impl Job<'_> {
         command.process_group(0);
         die_with_parent(&mut command);
         Ok((command.spawn()?, log))
-    }
-
-    fn wait(&self, mut child: Child, started: Instant, failed: Option<StageFailure>) -> Ended {
-        loop {
-            match child.try_wait() {
-                Ok(Some(status)) => {
-                    signal_group(&child, libc::SIGKILL);
-                    return failed.map_or(Ended::Finished(status), Ended::Failed);
-                }
-                Ok(None) if self.options.cancel.load(Ordering::Relaxed) => {
-                    stop(&mut child);
-                    return Ended::Interrupted;
-                }
-                Ok(None) => {}
-                Err(error) => return Ended::Failed(failure::not_started(&self.options.program, &error)),
-            }
-            if let Some(limit) = self.time_limit.filter(|limit| started.elapsed().as_secs_f64() > *limit) {
-                stop(&mut child);
-                return Ended::Failed(failure::over_time(self.label, limit));
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
     }
 }
 

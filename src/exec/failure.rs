@@ -49,8 +49,8 @@ pub(super) fn over_time(label: &str, seconds: f64) -> StageFailure {
     .help("raise time_limit, or give the stage less to do; earlier stages need not run again")
 }
 
-pub(super) fn not_started(program: &Path, error: &std::io::Error) -> StageFailure {
-    StageFailure::new("ftp::exec::not_started", format!("can't start {}: {error}", program.display()))
+pub(super) fn not_run(program: &Path, error: &std::io::Error) -> StageFailure {
+    StageFailure::new("ftp::exec::not_run", format!("can't run {}: {error}", program.display()))
         .help("was ftp moved or replaced while it ran? Run again")
 }
 
@@ -81,4 +81,30 @@ fn tail(log: &Path) -> String {
     let lines: Vec<&str> = text.trim_end().lines().collect();
     let last = &lines[lines.len().saturating_sub(TAIL_LINES)..];
     last.iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_listed_while_it_is_short() {
+        let kept =
+            |count: usize| kept(&["a", "b", "c", "d", "e", "f"][..count].iter().map(|&l| l.into()).collect::<Vec<_>>());
+        assert_eq!(kept(0), "no stage was finished before");
+        assert_eq!(kept(1), "a is in the store and need not run again");
+        assert_eq!(kept(3), "a, b and c are in the store and need not run again");
+        assert_eq!(kept(6), "6 stages from a to f are in the store and need not run again");
+    }
+
+    #[test]
+    fn a_long_log_shows_its_last_lines() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let log = directory.path().join("log");
+        let lines: Vec<String> = (1..=1000).map(|number| format!("line {number}")).collect();
+        std::fs::write(&log, lines.join("\n")).expect("written");
+        let shown = tail(&log);
+        assert_eq!(shown.lines().count(), TAIL_LINES);
+        assert!(shown.starts_with("  line 981\n") && shown.ends_with("  line 1000"), "{shown}");
+    }
 }

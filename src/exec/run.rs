@@ -205,9 +205,8 @@ impl Run<'_> {
         let time_limit = self.plan.time_limit(self.program, stage);
         let job = Job { label, options: self.options, spec: &attempt.spec(), log: &log, time_limit };
         let ended = job.supervise(&mut lease, self.sink);
-        let found = self.store.lookup(&keyed.key);
         // The store decides: a process that was stopped right after its commit has done its work.
-        if let (Ended::Finished(_) | Ended::Interrupted, Lookup::Hit(manifest)) = (&ended, found) {
+        if let Lookup::Hit(manifest) = self.store.lookup(&keyed.key) {
             discard_if_empty(&log);
             return Ok(Outcome::Ran(manifest));
         }

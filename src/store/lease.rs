@@ -277,4 +277,23 @@ mod tests {
         drop(lost);
         assert_eq!(store.claim(&key).expect("read").map(|claim| claim.nonce), Some("theirs".into()));
     }
+
+    #[test]
+    fn of_many_that_find_a_stale_lease_one_gets_it() {
+        let (_directory, store, key) = store();
+        let this = Process::current();
+        for round in 0..20 {
+            held_by(&store, &key, Process { started: this.started + 1 + round, ..this.clone() });
+            let together = std::sync::Barrier::new(8);
+            let got = std::thread::scope(|scope| {
+                let ask = || {
+                    together.wait();
+                    ours(&store, &key, &mut Patience::default())
+                };
+                let all: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
+                all.into_iter().filter_map(|one| one.join().expect("no panic")).collect::<Vec<Lease>>()
+            });
+            assert_eq!(got.len(), 1, "round {round}");
+        }
+    }
 }
