@@ -1,1 +1,13 @@
+//! Typed program -> DAG of stages, the key of each stage's result, and why a stage must run.
+//!
+//! From outside: [`Plan`], the keys and their pre-images in [`key`], explanations in [`reason`], and in [`spec`] what a
+//! stage process is told. Nothing here reads a file.
+
+mod graph;
+pub mod key;
+pub mod reason;
 pub mod spec;
+
+pub use graph::{Plan, Stage, StageInput};
+pub use key::{Keyed, PreImage};
+pub use reason::Reason;

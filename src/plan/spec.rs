@@ -38,6 +38,7 @@ pub struct DeltaSpec {
 }
 
 /// Where an input comes from.
+#[expect(clippy::large_enum_variant, reason = "a stage has two or three inputs")]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "from", rename_all = "snake_case")]
 pub enum Input {

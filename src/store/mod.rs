@@ -1,1 +1,104 @@
+//! Where results live: immutable blobs named by their content, manifests named by key, leases, attempts.
+//!
+//! From outside: [`Store::open`], [`Store::lookup`], [`Store::artifact`] to read; [`Store::acquire`], [`Store::attempt`]
+//! and [`Store::commit`] to write. The manifest under `results/` is written last and is the only proof that a stage
+//! happened: a process killed at any instant leaves nothing that looks finished, and nothing to repair.
+//!
+//! `docs/store.md` describes the layout.
 
+mod artifact;
+mod attempt;
+mod commit;
+mod error;
+mod files;
+mod lease;
+mod lookup;
+mod manifest;
+mod process;
+
+use std::path::{Path, PathBuf};
+
+pub use artifact::StoredArtifact;
+pub use attempt::Attempt;
+pub use commit::{Committed, Product};
+pub use error::StoreError;
+pub use files::digest_file;
+pub use lease::{Acquired, Lease, Patience};
+pub use lookup::{Absence, Lookup};
+pub use manifest::{FileEntry, Manifest, Record};
+pub use process::Process;
+
+/// Version of the directory layout and the manifests.
+pub const SCHEMA: u32 = 1;
+
+/// A store on this machine's file systems. Any number of processes may use one at a time.
+#[derive(Debug, Clone)]
+pub struct Store {
+    root: PathBuf,
+}
+
+impl Store {
+    /// Opens a store, making it where there is none.
+    ///
+    /// # Errors
+    /// When the directory can't be made or belongs to a newer version.
+    pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let root = root.into();
+        for part in ["blobs", "results", "outputs", "leases", "attempts", "logs", "damaged"] {
+            let directory = root.join(part);
+            std::fs::create_dir_all(&directory).map_err(StoreError::io("make the store's directory", &directory))?;
+        }
+        // Stage processes and a scheduler started elsewhere must mean the same place.
+        let root = std::fs::canonicalize(&root).map_err(StoreError::io("find the store", &root))?;
+        let store = Self { root };
+        store.check_schema()?;
+        Ok(store)
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where a stage's standard error is kept.
+    pub fn logs(&self) -> PathBuf {
+        self.root.join("logs")
+    }
+
+    fn check_schema(&self) -> Result<(), StoreError> {
+        let path = self.root.join("schema");
+        match std::fs::read_to_string(&path) {
+            Ok(text) => match text.trim().parse::<u32>() {
+                Ok(found) if found > SCHEMA => Err(StoreError::NewerSchema { root: self.root.clone(), found }),
+                Ok(_) => Ok(()),
+                // Nothing depends on this file but the check above.
+                Err(_) => self.write_atomically(&path, format!("{SCHEMA}\n").as_bytes()),
+            },
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                self.write_atomically(&path, format!("{SCHEMA}\n").as_bytes())
+            }
+            Err(error) => Err(StoreError::io("read", &path)(error)),
+        }
+    }
+
+    fn blob_path(&self, digest: &str) -> PathBuf {
+        self.sharded("blobs", digest, "")
+    }
+
+    fn result_path(&self, key: &str) -> PathBuf {
+        self.sharded("results", key, ".json")
+    }
+
+    fn output_path(&self, output: &str) -> PathBuf {
+        self.sharded("outputs", output, ".json")
+    }
+
+    fn lease_path(&self, key: &str) -> PathBuf {
+        self.root.join("leases").join(format!("{key}.json"))
+    }
+
+    /// `kind/ab/abcdef...`: directories of at most a few thousand entries each.
+    fn sharded(&self, kind: &str, digest: &str, ending: &str) -> PathBuf {
+        let shard = digest.get(..2).unwrap_or("__");
+        self.root.join(kind).join(shard).join(format!("{digest}{ending}"))
+    }
+}

@@ -1,0 +1,48 @@
+//! What came of a run.
+
+use std::path::PathBuf;
+
+use crate::lang::world::Digest;
+use crate::plan::spec::StageFailure;
+use crate::store::Manifest;
+
+/// What came of a run.
+#[derive(Debug, Clone, Default)]
+pub struct RunReport {
+    /// In the plan's order; all of them, unless a stage failed or the run was interrupted: then those before.
+    pub stages: Vec<StageResult>,
+    pub failed: Option<FailedStage>,
+    pub interrupted: bool,
+    /// How many stages were computed by this run.
+    pub ran: usize,
+    /// How many were in the store already, or were computed by another run meanwhile.
+    pub hits: usize,
+    pub seconds: f64,
+}
+
+/// A stage whose result is in the store.
+#[derive(Debug, Clone)]
+pub struct StageResult {
+    pub label: String,
+    /// Computed by this run.
+    pub ran: bool,
+    pub key: Digest,
+    pub manifest: Manifest,
+}
+
+/// The stage that ended a run.
+#[derive(Debug, Clone)]
+pub struct FailedStage {
+    pub label: String,
+    pub key: Digest,
+    pub failure: StageFailure,
+    /// Everything its process wrote to standard error, if it was started and wrote anything.
+    pub log: Option<PathBuf>,
+}
+
+impl RunReport {
+    /// The result of a stage of the plan, by its index.
+    pub fn manifest_of(&self, stage: usize) -> Option<&Manifest> {
+        self.stages.get(stage).map(|result| &result.manifest)
+    }
+}
