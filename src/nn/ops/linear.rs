@@ -155,6 +155,7 @@ mod tests {
     fn linear_maps_give_the_same_bits_for_any_number_of_threads() {
         same_bits_for_any_number_of_threads(&with_bias, &inputs(301, 130, 517));
         same_bits_for_any_number_of_threads(&with_bias, &inputs(1, 384, 1000));
+        same_bits_for_any_number_of_threads(&with_bias, &inputs(70, 1600, 90));
     }
 
     #[test]
