@@ -37,23 +37,21 @@ impl Key {
     /// many draws are cheap. Made to be inlined into code compiled for wide registers.
     #[inline(always)]
     pub fn block(self, block: u64) -> [[u32; LANES]; 4] {
+        // The words stay in 64-bit lanes, of which only the lower halves count: no shuffling between the rounds.
         let first = block * LANES as u64;
-        let mut low = [first as u32; LANES];
-        for (lane, word) in (0..).zip(&mut low) {
-            *word |= lane;
-        }
-        let mut words =
-            [low, [(first >> 32) as u32; LANES], [self.stream as u32; LANES], [(self.stream >> 32) as u32; LANES]];
+        let mut a: [u64; LANES] = std::array::from_fn(|lane| first + lane as u64);
+        let (mut b, mut c, mut d) = ([first >> 32; LANES], [self.stream; LANES], [self.stream >> 32; LANES]);
         for round in 0..10 {
-            let key = round_key(self.key, round);
-            let mut next = words;
+            let key = round_key(self.key, round).map(u64::from);
             for lane in 0..LANES {
-                [next[0][lane], next[1][lane], next[2][lane], next[3][lane]] =
-                    philox_round(key, [words[0][lane], words[1][lane], words[2][lane], words[3][lane]]);
+                let low = (a[lane] & 0xFFFF_FFFF) * 0xD251_1F53;
+                let high = (c[lane] & 0xFFFF_FFFF) * 0xCD9E_8D57;
+                a[lane] = (high >> 32) ^ b[lane] ^ key[0];
+                c[lane] = (low >> 32) ^ d[lane] ^ key[1];
+                (b[lane], d[lane]) = (high, low);
             }
-            words = next;
         }
-        words
+        [a, b, c, d].map(|word| word.map(|draw| draw as u32))
     }
 
     /// The `index`-th uniform draw in [0, 1), 24 bits.

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use super::extension::{Array, Kernel, apply, on_host, values, values_mut};
+use super::extension::{Array, Kernel, apply, array, on_host, rows_columns, values, values_mut};
 use super::math::{multiversion, normal};
 use super::parallel::{PIECE, pieces};
 
@@ -25,11 +25,15 @@ impl Kernel for Gelu {
     type Saved = Option<Array>;
 
     fn forward(&self, inputs: Vec<Array>, tracked: &[bool]) -> (Array, Self::Saved) {
-        let [x] = <[Array; 1]>::try_from(inputs).expect("one input");
-        let saved = tracked[0].then(|| x.clone());
-        let mut out = x;
-        pieces(values_mut(&mut out), PIECE, |_, piece| value(piece));
-        (out, saved)
+        let [mut x] = <[Array; 1]>::try_from(inputs).expect("one input");
+        if !tracked[0] {
+            pieces(values_mut(&mut x), PIECE, |_, piece| value_in_place(piece));
+            return (x, None);
+        }
+        let (tokens, d) = rows_columns(&x);
+        let (mut out, from) = (vec![0.0; tokens * d], values(&x));
+        pieces(&mut out, PIECE, |first, piece| value(piece, &from[first..first + piece.len()]));
+        (array(out, [tokens, d]), Some(x))
     }
 
     fn backward(&self, saved: Self::Saved, mut gradient: Array, _: &[bool]) -> Vec<Option<Array>> {
@@ -41,7 +45,15 @@ impl Kernel for Gelu {
 }
 
 multiversion! {
-    fn value(x: &mut [f32]) {
+    fn value(out: &mut [f32], x: &[f32]) {
+        for (out, x) in out.iter_mut().zip(x) {
+            *out = x * normal(*x).0;
+        }
+    }
+}
+
+multiversion! {
+    fn value_in_place(x: &mut [f32]) {
         for x in x {
             *x *= normal(*x).0;
         }

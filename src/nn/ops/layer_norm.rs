@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use super::dropout::{self, Dropout, Mask};
 use super::extension::{Array, Kernel, apply, array, on_host, rows_columns, values, values_mut};
 use super::math::{LANES, fold, multiversion, sum};
-use super::parallel::{PIECE, rows_of_piece};
+use super::parallel::{PIECE, pieces, rows_of_piece};
 
 /// `LayerNorm(residual + dropout(x))`; without `residual`, of `dropout(x)` alone. x, residual `[T, d]`, weight, bias
 /// `[d]`.
@@ -86,7 +86,7 @@ impl Kernel for LayerNorm {
             if let Some(residual) = residual {
                 assert_eq!(residual.len(), tokens * d, "the residual has the shape of what is added to it");
             }
-            super::parallel::pieces(values_mut(&mut sum), rows * d.max(1), |first, piece| {
+            pieces(values_mut(&mut sum), rows * d.max(1), |first, piece| {
                 if let Some(mask) = &self.mask {
                     mask.apply(first as u64, piece);
                 }
@@ -119,14 +119,17 @@ impl Kernel for LayerNorm {
         let (sums, weights) = (values(&sum), values(&weight));
 
         // The gradient of the sum, in place, and each block's share of weight's and bias's.
-        let work = |((gradient, moments), sums): ((&mut [f32], &[[f32; 2]]), &[f32])| {
+        let blocks = (
+            values_mut(&mut gradient).par_chunks_mut((BLOCK * d).max(1)),
+            moments.par_chunks(BLOCK),
+            sums.par_chunks((BLOCK * d).max(1)),
+        );
+        let share = |(gradient, moments, sums): (&mut [f32], &[[f32; 2]], &[f32])| {
             let mut shares = vec![0.0; 2 * d];
             differentiate(gradient, &mut shares, moments, sums, weights);
             shares
         };
-        let blocks = values_mut(&mut gradient).par_chunks_mut((BLOCK * d).max(1));
-        let shares: Vec<Vec<f32>> =
-            blocks.zip(moments.par_chunks(BLOCK)).zip(sums.par_chunks((BLOCK * d).max(1))).map(work).collect();
+        let shares: Vec<Vec<f32>> = blocks.into_par_iter().map(share).collect();
         let mut shares = shares.into_iter();
         let mut total = shares.next().unwrap_or_else(|| vec![0.0; 2 * d]);
         for share in shares {
@@ -137,9 +140,7 @@ impl Kernel for LayerNorm {
         let residual = needed.get(3).copied().unwrap_or_default().then(|| gradient.clone());
         let dx = needed[0].then(|| {
             if let Some(mask) = &self.mask {
-                super::parallel::pieces(values_mut(&mut gradient), PIECE, |first, piece| {
-                    mask.apply(first as u64, piece)
-                });
+                pieces(values_mut(&mut gradient), PIECE, |first, piece| mask.apply(first as u64, piece));
             }
             gradient
         });

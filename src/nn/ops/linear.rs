@@ -136,9 +136,26 @@ mod tests {
     }
 
     #[test]
+    fn tensors_off_autodiff_mix_with_tracked_ones() {
+        let inputs = inputs(3, 4, 2);
+        let expected = run(&with_bias, &inputs, &[false, true, false]);
+        let weight = leaf(&inputs[1]);
+        let tracked = Tensor::<2>::from_inner(weight.clone()).require_grad();
+        let output = linear(leaf(&inputs[0]), tracked.clone(), Some(vector(&leaf(&inputs[2]))));
+        assert!(output.device().is_autodiff());
+        assert_eq!(read(output.clone().inner()), expected.0);
+        assert!(tracked.grad(&output.sum().backward()).is_some());
+
+        // On autodiff, but nothing to differentiate.
+        let constant = linear(Tensor::from_inner(leaf(&inputs[0])), weight, None);
+        assert!(constant.device().is_autodiff() && !constant.is_require_grad());
+    }
+
+    #[test]
     fn linear_maps_give_the_same_bits_for_any_number_of_threads() {
         same_bits_for_any_number_of_threads(&with_bias, &inputs(301, 130, 517));
         same_bits_for_any_number_of_threads(&with_bias, &inputs(1, 384, 1000));
+        same_bits_for_any_number_of_threads(&with_bias, &inputs(70, 1600, 90));
     }
 
     #[test]

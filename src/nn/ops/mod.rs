@@ -1,10 +1,10 @@
 //! Operations where training spends its time, each with a hand-written backward.
 //!
-//! On the CPU they run on plain slices through burn's extension mechanism ([`extension`]); on other devices, and as the
+//! On the CPU they run on plain slices through burn's extension mechanism (`extension`); on other devices, and as the
 //! oracle in tests, each has a twin of ordinary burn tensor operations, in the same file. Shapes: `T` tokens of a packed
 //! batch, `d` features.
 //!
-//! The same bits come out whatever the number of threads: work is split at bounds fixed by the shapes ([`parallel`]), and
+//! The same bits come out whatever the number of threads: work is split at bounds fixed by the shapes (`parallel`), and
 //! partial sums are added in order.
 
 mod adamw;

@@ -30,7 +30,7 @@ pub fn vector(x: &Tensor<2>) -> Tensor<1> {
 }
 
 pub fn read<const D: usize>(x: Tensor<D>) -> Vec<f32> {
-    x.into_data().into_vec().unwrap()
+    x.into_data().try_into_vec().unwrap()
 }
 
 /// The weight of each output element in the loss that is differentiated.

@@ -1,6 +1,6 @@
 //! Attention of one head over one sequence, a tile of queries at a time.
 
-use super::product::{Left, PADDING, product};
+use super::product::{Left, PADDING, Size, product, stride};
 use crate::nn::ops::dropout::Mask;
 use crate::nn::ops::math::{exp, max, multiversion, sum};
 
@@ -22,24 +22,24 @@ pub struct Head {
     pub draws: u64,
 }
 
-/// Space for the matrices of one head, reused from head to head.
+/// Space for the matrices of one head, reused from head to head. Rows are [`stride`] apart, filled up with zeros.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    /// `[length, width]`, queries already multiplied by 1 / sqrt(head_dim).
+    /// `[length, head_dim]`, queries already multiplied by 1 / sqrt(head_dim).
     queries: Vec<f32>,
     keys: Vec<f32>,
     values: Vec<f32>,
-    /// `[width, span]`
+    /// `[head_dim, length]`
     keys_turned: Vec<f32>,
     values_turned: Vec<f32>,
-    /// Of the output: `[length, width]`.
+    /// Of the output: `[length, head_dim]`.
     gradient: Vec<f32>,
-    /// Of a tile, and the gradient of their scores: `[TILE, span]`.
+    /// Of a tile, and the gradient of their scores: `[TILE, length]`.
     probabilities: Vec<f32>,
     slopes: Vec<f32>,
     /// Of dropout: `[TILE, length]`.
     factors: Vec<f32>,
-    /// Results: `[TILE, width]`, then `[length, width]` twice.
+    /// Results: `[TILE, head_dim]`, then `[length, head_dim]` twice.
     tile: Vec<f32>,
     d_keys: Vec<f32>,
     d_values: Vec<f32>,
@@ -56,19 +56,20 @@ impl Head {
         normalisers: &mut [f32],
     ) {
         let Scratch { queries, keys_turned, values, probabilities, factors, tile, .. } = scratch;
-        let (length, width, span) = (self.length, self.width(), self.span());
+        let length = self.length;
+        let (narrow, wide) = (stride(self.head_dim), stride(length));
         let queries = self.load(queries, query, self.scale());
         let keys_turned = self.load_turned(keys_turned, key);
         let values = self.load(values, value, 1.0);
         for start in (0..length).step_by(TILE) {
             let rows = TILE.min(length - start);
-            let probabilities = sized(probabilities, rows * span);
-            let left = Left::rows(&queries[start * width..], width);
-            product(probabilities, false, left, keys_turned, rows, width, span);
+            let probabilities = sized(probabilities, rows * wide);
+            let left = Left::rows(&queries[start * narrow..], narrow);
+            product(probabilities, false, left, keys_turned, self.by_keys(rows));
             let factors = self.draw(mask, start, rows, factors);
-            softmax(probabilities, &mut normalisers[start..start + rows], factors, length, span);
-            let tile = sized(tile, rows * width);
-            product(tile, false, Left::rows(probabilities, span), values, rows, length, width);
+            softmax(probabilities, &mut normalisers[start..start + rows], factors, length, self.span());
+            let tile = sized(tile, rows * narrow);
+            product(tile, false, Left::rows(probabilities, wide), values, self.by_columns(rows, length));
             self.store(tile, 1.0, &mut out[start..]);
         }
     }
@@ -82,28 +83,29 @@ impl Head {
         scratch: &mut Scratch,
         [d_query, d_key, d_value]: [&mut [&mut [f32]]; 3],
     ) {
-        let (length, width, span) = (self.length, self.width(), self.span());
+        let length = self.length;
+        let (narrow, wide) = (stride(self.head_dim), stride(length));
         let queries = self.load(&mut scratch.queries, query, self.scale());
         let keys = self.load(&mut scratch.keys, key, 1.0);
         let keys_turned = self.load_turned(&mut scratch.keys_turned, key);
         let values_turned = self.load_turned(&mut scratch.values_turned, value);
         let gradient = self.load(&mut scratch.gradient, gradient, 1.0);
-        let d_keys = sized(&mut scratch.d_keys, length * width);
-        let d_values = sized(&mut scratch.d_values, length * width);
+        let d_keys = sized(&mut scratch.d_keys, length * narrow);
+        let d_values = sized(&mut scratch.d_values, length * narrow);
         for start in (0..length).step_by(TILE) {
             let rows = TILE.min(length - start);
-            let probabilities = sized(&mut scratch.probabilities, rows * span);
-            let slopes = sized(&mut scratch.slopes, rows * span);
-            let (queries, gradient) = (&queries[start * width..], &gradient[start * width..]);
-            product(probabilities, false, Left::rows(queries, width), keys_turned, rows, width, span);
-            product(slopes, false, Left::rows(gradient, width), values_turned, rows, width, span);
+            let probabilities = sized(&mut scratch.probabilities, rows * wide);
+            let slopes = sized(&mut scratch.slopes, rows * wide);
+            let (queries, gradient) = (&queries[start * narrow..], &gradient[start * narrow..]);
+            product(probabilities, false, Left::rows(queries, narrow), keys_turned, self.by_keys(rows));
+            product(slopes, false, Left::rows(gradient, narrow), values_turned, self.by_keys(rows));
             let factors = self.draw(mask, start, rows, &mut scratch.factors);
-            differentiate(probabilities, slopes, &normalisers[start..start + rows], factors, length, span);
-            let later = start > 0;
-            product(d_values, later, Left::transposed(probabilities, span), gradient, length, rows, width);
-            product(d_keys, later, Left::transposed(slopes, span), queries, length, rows, width);
-            let tile = sized(&mut scratch.tile, rows * width);
-            product(tile, false, Left::rows(slopes, span), keys, rows, length, width);
+            differentiate(probabilities, slopes, &normalisers[start..start + rows], factors, length, self.span());
+            let (later, by_columns) = (start > 0, self.by_columns(length, rows));
+            product(d_values, later, Left::transposed(probabilities, wide), gradient, by_columns);
+            product(d_keys, later, Left::transposed(slopes, wide), queries, by_columns);
+            let tile = sized(&mut scratch.tile, rows * narrow);
+            product(tile, false, Left::rows(slopes, wide), keys, self.by_columns(rows, length));
             self.store(tile, self.scale(), &mut d_query[start..]);
         }
         // The queries were scaled when they were loaded, so the keys' gradient already is.
@@ -111,13 +113,18 @@ impl Head {
         self.store(d_values, 1.0, d_value);
     }
 
-    fn scale(&self) -> f32 {
-        1.0 / (self.head_dim as f32).sqrt()
+    /// A product over the head's columns whose columns are keys.
+    fn by_keys(&self, rows: usize) -> Size {
+        Size { rows, depth: self.head_dim, columns: self.span(), stride: stride(self.length) }
     }
 
-    /// Columns of the head's matrices with padding.
-    fn width(&self) -> usize {
-        self.head_dim.next_multiple_of(PADDING)
+    /// A product whose columns are the head's.
+    fn by_columns(&self, rows: usize, depth: usize) -> Size {
+        Size { rows, depth, columns: self.head_dim.next_multiple_of(PADDING), stride: stride(self.head_dim) }
+    }
+
+    fn scale(&self) -> f32 {
+        1.0 / (self.head_dim as f32).sqrt()
     }
 
     /// Columns of score matrices with padding.
@@ -132,10 +139,11 @@ impl Head {
         rows.map(move |row| &row[column..column + head_dim])
     }
 
-    /// Copies the head out of a packed batch: `[length, width]`.
+    /// Copies the head out of a packed batch: `[length, head_dim]`.
     fn load<'a>(&self, into: &'a mut Vec<f32>, packed: &[f32], scale: f32) -> &'a [f32] {
-        let into = sized(into, self.length * self.width());
-        for (into, row) in into.chunks_exact_mut(self.width()).zip(self.rows(packed)) {
+        let stride = stride(self.head_dim);
+        let into = sized(into, self.length * stride);
+        for (into, row) in into.chunks_exact_mut(stride).zip(self.rows(packed)) {
             let (into, padding) = into.split_at_mut(row.len());
             for (into, value) in into.iter_mut().zip(row) {
                 *into = value * scale;
@@ -145,24 +153,24 @@ impl Head {
         into
     }
 
-    /// Copies the head's transpose out of a packed batch: `[width, span]`.
+    /// Copies the head's transpose out of a packed batch: `[head_dim, length]`.
     fn load_turned<'a>(&self, into: &'a mut Vec<f32>, packed: &[f32]) -> &'a [f32] {
-        let span = self.span();
-        let into = sized(into, self.width() * span);
-        if self.width() * span > self.head_dim * self.length {
-            into.fill(0.0);
+        let stride = stride(self.length);
+        let into = sized(into, self.head_dim * stride);
+        for row in into.chunks_exact_mut(stride) {
+            row[self.length..].fill(0.0);
         }
         for (at, row) in self.rows(packed).enumerate() {
-            for (into, value) in into[at..].iter_mut().step_by(span).zip(row) {
+            for (into, value) in into[at..].iter_mut().step_by(stride).zip(row) {
                 *into = *value;
             }
         }
         into
     }
 
-    /// Copies rows `[.., width]` into rows of a packed batch.
+    /// Copies rows of `head_dim` elements into rows of a packed batch.
     fn store(&self, from: &[f32], scale: f32, rows: &mut [&mut [f32]]) {
-        for (row, from) in rows.iter_mut().zip(from.chunks_exact(self.width())) {
+        for (row, from) in rows.iter_mut().zip(from.chunks_exact(stride(self.head_dim))) {
             for (into, value) in row.iter_mut().zip(from) {
                 *into = value * scale;
             }
@@ -171,8 +179,8 @@ impl Head {
 
     /// The dropout factors of a tile of probabilities: `[rows, length]`.
     fn draw<'a>(&self, mask: Option<&Mask>, start: usize, rows: usize, factors: &'a mut Vec<f32>) -> Option<&'a [f32]> {
-        let factors = sized(factors, rows * self.length);
         mask.map(|mask| {
+            let factors = sized(factors, rows * self.length);
             factors.fill(1.0);
             mask.apply(self.draws + (start * self.length) as u64, factors);
             &*factors
@@ -189,9 +197,10 @@ fn sized(buffer: &mut Vec<f32>, size: usize) -> &mut [f32] {
 }
 
 multiversion! {
-    /// Scores `[rows, span]`, of which `length` columns count, to probabilities times dropout's factors.
+    /// Scores `[rows, length]`, computed up to column `span`, to probabilities times dropout's factors.
     fn softmax(scores: &mut [f32], normalisers: &mut [f32], factors: Option<&[f32]>, length: usize, span: usize) {
-        for (index, (row, normaliser)) in scores.chunks_exact_mut(span).zip(normalisers).enumerate() {
+        for (index, (row, normaliser)) in scores.chunks_exact_mut(stride(length)).zip(normalisers).enumerate() {
+            let row = &mut row[..span];
             // The padding takes part with probability 0, so that rows are whole registers.
             row[length..].fill(f32::NEG_INFINITY);
             let largest = max(row);
@@ -224,8 +233,9 @@ multiversion! {
         length: usize,
         span: usize,
     ) {
-        let rows = scores.chunks_exact_mut(span).zip(slopes.chunks_exact_mut(span)).zip(normalisers);
+        let rows = scores.chunks_exact_mut(stride(length)).zip(slopes.chunks_exact_mut(stride(length))).zip(normalisers);
         for (index, ((row, slopes), normaliser)) in rows.enumerate() {
+            let (row, slopes) = (&mut row[..span], &mut slopes[..span]);
             row[length..].fill(f32::NEG_INFINITY);
             for value in row.iter_mut() {
                 *value = exp(*value - normaliser);

@@ -25,19 +25,36 @@ impl<'a> Left<'a> {
     }
 }
 
-/// `out = a b` or `out += a b`; a `[rows, depth]`, b `[depth, columns]` and out `[rows, columns]` stored row after row,
-/// columns a multiple of [`PADDING`].
-pub fn product(out: &mut [f32], accumulate: bool, a: Left, b: &[f32], rows: usize, depth: usize, columns: usize) {
-    assert_eq!(columns % PADDING, 0, "columns are padded");
-    assert!(out.len() >= rows * columns && b.len() >= depth * columns, "matrices of a small product");
+/// The sizes of a product `[rows, depth] [depth, columns]`.
+#[derive(Debug, Clone, Copy)]
+pub struct Size {
+    pub rows: usize,
+    pub depth: usize,
+    /// Of the right factor and the result, a multiple of [`PADDING`].
+    pub columns: usize,
+    /// From row to row of the right factor and of the result, a multiple of [`PADDING`].
+    pub stride: usize,
+}
+
+/// The stride for rows of `columns` elements: an odd number of cache lines, so that a walk down a column does not keep
+/// hitting the same few sets of the cache.
+pub fn stride(columns: usize) -> usize {
+    columns.next_multiple_of(PADDING) | PADDING
+}
+
+/// `out = a b` or `out += a b`, all stored row after row.
+pub fn product(out: &mut [f32], accumulate: bool, a: Left, b: &[f32], size: Size) {
+    let Size { rows, depth, columns, stride } = size;
+    assert!(columns % PADDING == 0 && stride % PADDING == 0 && columns <= stride, "columns are padded");
+    assert!(out.len() >= rows * stride && b.len() >= depth * stride, "matrices of a small product");
     if rows == 0 || depth == 0 || columns == 0 {
         if !accumulate {
-            out[..rows * columns].fill(0.0);
+            out[..rows * stride].fill(0.0);
         }
         return;
     }
     assert!((rows - 1) * a.row_stride + (depth - 1) * a.column_stride < a.values.len(), "left of a small product");
-    Arch::new().dispatch(Product { out, accumulate, a, b, rows, depth, columns });
+    Arch::new().dispatch(Product { out, accumulate, a, b, size });
 }
 
 struct Product<'a> {
@@ -45,9 +62,7 @@ struct Product<'a> {
     accumulate: bool,
     a: Left<'a>,
     b: &'a [f32],
-    rows: usize,
-    depth: usize,
-    columns: usize,
+    size: Size,
 }
 
 /// Rows of the result held in registers at a time; with two registers of columns each they fill AVX2's 16.
@@ -58,10 +73,10 @@ impl WithSimd for Product<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        let registers = self.columns / S::F32_LANES;
+        let registers = self.size.columns / S::F32_LANES;
         let mut row = 0;
-        while row < self.rows {
-            let rows = ROWS.min(self.rows - row);
+        while row < self.size.rows {
+            let rows = ROWS.min(self.size.rows - row);
             let mut column = 0;
             while column < registers {
                 let two = registers - column >= 2;
@@ -90,15 +105,15 @@ impl Product<'_> {
     /// `R` rows from `row` and `C` registers of columns from `column`.
     #[inline(always)]
     fn block<S: Simd, const R: usize, const C: usize>(&mut self, simd: S, row: usize, column: usize) {
-        let registers = self.columns / S::F32_LANES;
+        let stride = self.size.stride / S::F32_LANES;
         let (b, _) = S::as_simd_f32s(self.b);
         let (out, _) = S::as_mut_simd_f32s(&mut *self.out);
         let a = &self.a.values[row * self.a.row_stride..];
         let mut sums = [[simd.splat_f32s(0.0); C]; R];
-        for k in 0..self.depth {
-            // SAFETY: `product` asserted that `depth` rows of `columns` elements fit in b and that the last element of a
+        for k in 0..self.size.depth {
+            // SAFETY: `product` asserted that `depth` rows `stride` apart fit in b and that the last element of a
             // is inside its slice; rows and columns of a block are inside the result by the loops in `with_simd`.
-            let right: [S::f32s; C] = std::array::from_fn(|c| unsafe { *b.get_unchecked(k * registers + column + c) });
+            let right: [S::f32s; C] = std::array::from_fn(|c| unsafe { *b.get_unchecked(k * stride + column + c) });
             for (r, sums) in sums.iter_mut().enumerate() {
                 // SAFETY: as above.
                 let left = unsafe { *a.get_unchecked(r * self.a.row_stride + k * self.a.column_stride) };
@@ -109,7 +124,7 @@ impl Product<'_> {
             }
         }
         for (r, sums) in sums.into_iter().enumerate() {
-            let out = &mut out[(row + r) * registers + column..][..C];
+            let out = &mut out[(row + r) * stride + column..][..C];
             for (out, sum) in out.iter_mut().zip(sums) {
                 *out = if self.accumulate { simd.add_f32s(*out, sum) } else { sum };
             }
@@ -125,23 +140,26 @@ mod tests {
     #[test]
     fn small_products_are_right_for_all_block_sizes() {
         for rows in 1..14 {
-            for (depth, columns) in [(1, 16), (5, 32), (7, 48), (0, 16)] {
+            for (depth, columns, stride) in [(1, 16, 16), (5, 32, 48), (7, 48, 48), (0, 16, 16)] {
+                let size = Size { rows, depth, columns, stride };
                 let (a, _) = random(rows, depth, 1);
-                let (b, _) = random(depth, columns, 2);
+                let (b, _) = random(depth, stride, 2);
+                let of_columns =
+                    |matrix: &[f32]| matrix.chunks(stride).flat_map(|row| row[..columns].to_vec()).collect::<Vec<_>>();
                 let mut exact = vec![0.0; rows * columns];
                 for (index, exact) in exact.iter_mut().enumerate() {
                     let (row, column) = (index / columns, index % columns);
-                    *exact = (0..depth).map(|k| a[row * depth + k] * b[k * columns + column]).sum();
+                    *exact = (0..depth).map(|k| a[row * depth + k] * b[k * stride + column]).sum();
                 }
-                let mut out = vec![7.0; rows * columns];
-                product(&mut out, false, Left::rows(&a, depth), &b, rows, depth, columns);
-                close("product", &out, &exact, 1e-6);
+                let mut out = vec![7.0; rows * stride];
+                product(&mut out, false, Left::rows(&a, depth), &b, size);
+                close("product", &of_columns(&out), &exact, 1e-6);
 
                 let mut turned = vec![0.0; rows * depth];
                 (0..rows * depth).for_each(|at| turned[at % depth * rows + at / depth] = a[at]);
-                product(&mut out, true, Left::transposed(&turned, rows), &b, rows, depth, columns);
+                product(&mut out, true, Left::transposed(&turned, rows), &b, size);
                 let twice: Vec<f32> = exact.iter().map(|value| 2.0 * value).collect();
-                close("sum of products", &out, &twice, 1e-6);
+                close("sum of products", &of_columns(&out), &twice, 1e-6);
             }
         }
     }
