@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::{exec, methods};
+use crate::exec;
+use crate::methods;
 
 #[derive(Args)]
 pub(super) struct Stage {
@@ -24,9 +25,9 @@ impl Stage {
 /// a page fault for every 4 kB, so the allocator keeps them.
 fn keep_pages() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: mallopt only sets parameters of the allocator.
+    // SAFETY: mallopt only sets parameters of the allocator. No threshold is above 32 MB, so mapping is switched off whole.
     unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 30);
+        libc::mallopt(libc::M_MMAP_MAX, 0);
         libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
     }
 }
