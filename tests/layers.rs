@@ -21,7 +21,10 @@ const LAYERS: &[&[&str]] = &[
 ];
 
 fn level(layer: &str) -> usize {
-    LAYERS.iter().position(|names| names.contains(&layer)).unwrap_or_else(|| panic!("`{layer}` is not in the list of layers"))
+    LAYERS
+        .iter()
+        .position(|names| names.contains(&layer))
+        .unwrap_or_else(|| panic!("`{layer}` is not in the list of layers"))
 }
 
 fn sources(directory: &Path, found: &mut Vec<std::path::PathBuf>) {

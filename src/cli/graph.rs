@@ -41,15 +41,19 @@ impl Graph {
         };
         let plan = Plan::new(&project.program, "cpu");
         let (shapes, arrows) = draw(&project.program, &plan);
-        print!("{}", match self.format {
-            Format::Dot => dot(&shapes, &arrows),
-            Format::Mermaid => mermaid(&shapes, &arrows),
-            Format::Json => {
-                let nodes: Vec<_> = shapes.iter().map(|s| json!({ "id": s.id, "label": s.label, "kind": s.kind })).collect();
-                let edges: Vec<_> = arrows.iter().map(|(from, to)| json!({ "from": from, "to": to })).collect();
-                format!("{:#}\n", json!({ "nodes": nodes, "edges": edges }))
+        print!(
+            "{}",
+            match self.format {
+                Format::Dot => dot(&shapes, &arrows),
+                Format::Mermaid => mermaid(&shapes, &arrows),
+                Format::Json => {
+                    let nodes: Vec<_> =
+                        shapes.iter().map(|s| json!({ "id": s.id, "label": s.label, "kind": s.kind })).collect();
+                    let edges: Vec<_> = arrows.iter().map(|(from, to)| json!({ "from": from, "to": to })).collect();
+                    format!("{:#}\n", json!({ "nodes": nodes, "edges": edges }))
+                }
             }
-        });
+        );
         Exit::Ok
     }
 }

@@ -37,7 +37,8 @@ impl Plan {
         let plan = plan::Plan::new(&project.program, &self.store.device);
         let status = exec::status(&plan, &project.program, &project.source, &store);
         if self.json {
-            let rows: Vec<_> = plan.stages.iter().zip(&status).map(|(stage, status)| row(&stage.label, status, &plan)).collect();
+            let rows: Vec<_> =
+                plan.stages.iter().zip(&status).map(|(stage, status)| row(&stage.label, status, &plan)).collect();
             println!("{}", json!(rows));
             return Exit::Ok;
         }

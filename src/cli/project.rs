@@ -27,7 +27,7 @@ impl Project {
         }
         let program = &mut self.program;
         let known: Vec<String> = program.pipelines.iter().map(|pipeline| pipeline.name.clone()).collect();
-        for name in names.iter().filter(|name| !known.contains(name)) {
+        if let Some(name) = names.iter().find(|name| !known.contains(name)) {
             eprintln!("error: {} has no pipeline `{name}`; it has {}", self.source.name, known.join(", "));
             return Err(Exit::Usage);
         }

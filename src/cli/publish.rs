@@ -13,7 +13,12 @@ use crate::store::{Manifest, Store};
 const CARD: &str = "ftp.json";
 
 /// Publishes a model, unless the directory already holds just this one.
-pub(super) fn publish(store: &Store, manifest: &Manifest, pipeline: &str, directory: &Path) -> Result<(), StageFailure> {
+pub(super) fn publish(
+    store: &Store,
+    manifest: &Manifest,
+    pipeline: &str,
+    directory: &Path,
+) -> Result<(), StageFailure> {
     let card = directory.join(CARD);
     let present: Option<serde_json::Value> = fs::read(&card).ok().and_then(|text| serde_json::from_slice(&text).ok());
     if present.as_ref().and_then(|card| card["output"].as_str()) == Some(manifest.output.as_str())
@@ -71,6 +76,9 @@ fn sibling(directory: &Path, purpose: &str) -> PathBuf {
 }
 
 fn unwritable(directory: &Path, error: &std::io::Error) -> StageFailure {
-    StageFailure::new("ftp::publish::unwritable", format!("can't write {}: {}", directory.display(), super::project::reason(error)))
-        .help("check the directory's permissions and the space left")
+    StageFailure::new(
+        "ftp::publish::unwritable",
+        format!("can't write {}: {}", directory.display(), super::project::reason(error)),
+    )
+    .help("check the directory's permissions and the space left")
 }

@@ -30,7 +30,12 @@ impl<'a> Scores<'a> {
 
 /// The labelled set a stage trains on, as a node of the program.
 fn target<'p>(program: &'p Program, stage: &Node) -> Option<&'p Node> {
-    stage.inputs.iter().filter(|(slot, _)| *slot != "model").map(|(_, id)| &program.nodes[*id]).find(|node| node.kind == Kind::Source)
+    stage
+        .inputs
+        .iter()
+        .filter(|(slot, _)| *slot != "model")
+        .map(|(_, id)| &program.nodes[*id])
+        .find(|node| node.kind == Kind::Source)
 }
 
 /// One table a labelled set: a row for each pipeline that ends on it, and the baseline.
@@ -65,7 +70,9 @@ fn comparison(program: &Program, set: &str, pipelines: &[(usize, &Json)]) -> Str
         let scores = Scores::new(summary);
         let mut row = vec![pipeline.name.clone(), stages.join(" -> ")];
         row.extend(names.iter().map(|name| scores.metric(name).map_or("-".into(), text::metric)));
-        row.extend(["trained", "total"].map(|count| summary["parameters"][count].as_u64().map_or("-".into(), text::thousands)));
+        row.extend(
+            ["trained", "total"].map(|count| summary["parameters"][count].as_u64().map_or("-".into(), text::thousands)),
+        );
         rows.push(row);
     }
     if let Some(baseline) = first.get("baseline").filter(|baseline| baseline.is_object()) {

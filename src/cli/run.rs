@@ -165,7 +165,8 @@ fn expectations(program: &Program, plan: &Plan, report: &RunReport, sink: &dyn F
     let summaries = summaries(program, plan, report);
     let mut all = true;
     for expectation in &program.expectations {
-        let value = summaries.get(&expectation.pipeline).and_then(|summary| Scores::new(summary).metric(&expectation.metric));
+        let value =
+            summaries.get(&expectation.pipeline).and_then(|summary| Scores::new(summary).metric(&expectation.metric));
         let holds = value.is_some_and(|value| expectation.relation.holds(value, expectation.bound));
         all &= holds;
         sink(Event::Expectation {

@@ -12,10 +12,21 @@ pub(super) const METHOD: Method = Method {
 
 fn signature() -> Signature {
     let mut parameters = vec![
-        Parameter::required("domain", ParameterType::Artifact(Artifact::Text), "Text of the domain (or of the task: its unlabelled texts).").positional(),
+        Parameter::required(
+            "domain",
+            ParameterType::Artifact(Artifact::Text),
+            "Text of the domain (or of the task: its unlabelled texts).",
+        )
+        .positional(),
     ];
     parameters.extend(masking());
-    parameters.extend(training(Training { epochs: 3.0, batch_size: 32, learning_rate: 1e-4, warmup: 0.06, max_length: 128 }));
+    parameters.extend(training(Training {
+        epochs: 3.0,
+        batch_size: 32,
+        learning_rate: 1e-4,
+        warmup: 0.06,
+        max_length: 128,
+    }));
     Signature {
         name: "adapt",
         kind: Kind::Stage,

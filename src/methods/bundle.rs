@@ -42,13 +42,16 @@ impl Bundle {
     pub fn from_source(facts: &SourceFacts) -> Result<Self, StageFailure> {
         for file in &facts.files {
             if !crate::data::digest::file(&file.path).is_ok_and(|digest| digest == file.digest) {
-                return Err(StageFailure::new("ftp::data::changed", format!("{} changed after the plan was made", file.shown))
-                    .help("run the same command again: it plans with the file as it is now"));
+                return Err(StageFailure::new(
+                    "ftp::data::changed",
+                    format!("{} changed after the plan was made", file.shown),
+                )
+                .help("run the same command again: it plans with the file as it is now"));
             }
         }
         let first = facts.files.first().and_then(|file| file.path.parent());
-        let directory =
-            first.ok_or_else(|| StageFailure::new("ftp::stage::empty_model", "the model's directory holds no files"))?;
+        let directory = first
+            .ok_or_else(|| StageFailure::new("ftp::stage::empty_model", "the model's directory holds no files"))?;
         Self::from_directory(directory)
     }
 
@@ -69,7 +72,10 @@ impl Bundle {
             Self { config, tensors, tokenizer, delta: None, origin: None }
         } else {
             let base = artifact.manifest.base.clone().ok_or_else(|| {
-                StageFailure::new("ftp::store::no_weights", format!("the artifact {output} has neither weights nor a base"))
+                StageFailure::new(
+                    "ftp::store::no_weights",
+                    format!("the artifact {output} has neither weights nor a base"),
+                )
             })?;
             Self::open(store, &base)?
         };
@@ -150,7 +156,8 @@ pub(super) fn report_loading(stage: &Stage, notices: &mut Vec<Notice>, report: &
 
 /// Parameter names, shortened to the modules they belong to.
 fn modules(names: &[String]) -> String {
-    let modules: IndexSet<&str> = names.iter().map(|name| name.rsplit_once('.').map_or(name.as_str(), |(module, _)| module)).collect();
+    let modules: IndexSet<&str> =
+        names.iter().map(|name| name.rsplit_once('.').map_or(name.as_str(), |(module, _)| module)).collect();
     let shown: Vec<&str> = modules.iter().take(4).copied().collect();
     match modules.len() - shown.len() {
         0 => shown.join(", "),
@@ -165,7 +172,10 @@ fn modules(names: &[String]) -> String {
 pub(super) fn choose_trainable(bundle: &Bundle, model: &mut Model, new: &[String]) -> Result<(), StageFailure> {
     let Some(spec) = &bundle.delta else { return Ok(()) };
     let delta = super::delta(&spec.method).ok_or_else(|| {
-        StageFailure::new("ftp::stage::unknown_method", format!("this version of ftp has no delta method `{}`", spec.method))
+        StageFailure::new(
+            "ftp::stage::unknown_method",
+            format!("this version of ftp has no delta method `{}`", spec.method),
+        )
     })?;
     let is_new = |slot: &Slot| slot.part == Part::Head || new.contains(&slot.name);
     if !model.layout().slots.iter().any(|slot| (delta.trains)(slot) && !is_new(slot)) {
@@ -183,7 +193,10 @@ pub(super) fn choose_trainable(bundle: &Bundle, model: &mut Model, new: &[String
 /// the user's directory is taken into the store here, so that the delta can point at it for good.
 pub(super) fn parametrise(stage: &Stage) -> Result<Outcome, StageFailure> {
     let spec = stage.spec.delta.clone().ok_or_else(|| {
-        StageFailure::new("ftp::stage::missing_input", format!("{} was started without its delta method", stage.spec.label))
+        StageFailure::new(
+            "ftp::stage::missing_input",
+            format!("{} was started without its delta method", stage.spec.label),
+        )
     })?;
     let bundle = stage.model()?;
     let files = match &bundle.origin {

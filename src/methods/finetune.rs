@@ -12,9 +12,20 @@ pub(super) const METHOD: Method = Method {
 
 fn signature() -> Signature {
     let mut parameters = vec![
-        Parameter::required("target", ParameterType::Artifact(Artifact::Labelled), "The set to learn, with its splits.").positional(),
+        Parameter::required(
+            "target",
+            ParameterType::Artifact(Artifact::Labelled),
+            "The set to learn, with its splits.",
+        )
+        .positional(),
     ];
-    parameters.extend(training(Training { epochs: 3.0, batch_size: 32, learning_rate: 2e-5, warmup: 0.1, max_length: 128 }));
+    parameters.extend(training(Training {
+        epochs: 3.0,
+        batch_size: 32,
+        learning_rate: 2e-5,
+        warmup: 0.1,
+        max_length: 128,
+    }));
     parameters.extend(selection());
     Signature {
         name: "finetune",

@@ -14,7 +14,13 @@ fn signature() -> Signature {
     let mut parameters = vec![
         Parameter::required("task", ParameterType::Artifact(Artifact::Labelled), "The intermediate task.").positional(),
     ];
-    parameters.extend(training(Training { epochs: 3.0, batch_size: 32, learning_rate: 2e-5, warmup: 0.1, max_length: 128 }));
+    parameters.extend(training(Training {
+        epochs: 3.0,
+        batch_size: 32,
+        learning_rate: 2e-5,
+        warmup: 0.1,
+        max_length: 128,
+    }));
     parameters.extend(selection());
     Signature {
         name: "intermediate",

@@ -94,7 +94,16 @@ pub(super) fn selection() -> Vec<Parameter> {
         ),
         P::optional(
             "metric",
-            T::Choice(&["accuracy", "macro_f1", "micro_f1", "matthews", "pearson", "spearman", "mean_squared_error", "loss"]),
+            T::Choice(&[
+                "accuracy",
+                "macro_f1",
+                "micro_f1",
+                "matthews",
+                "pearson",
+                "spearman",
+                "mean_squared_error",
+                "loss",
+            ]),
             Value::None,
             "What `best` and `patience` look at on the dev split; by default accuracy, for a regression Pearson's correlation.",
         ),
@@ -116,20 +125,23 @@ pub(super) fn masking() -> Vec<Parameter> {
             Value::Float(0.15),
             "Share of the tokens to predict; of these 80 % are masked, 10 % replaced by a random token, 10 % left (Devlin et al. 2019). Drawn afresh each epoch.",
         ),
-        Parameter::optional("whole_word", ParameterType::Bool, Value::Bool(false), "Mask all pieces of a word together."),
+        Parameter::optional(
+            "whole_word",
+            ParameterType::Bool,
+            Value::Bool(false),
+            "Mask all pieces of a word together.",
+        ),
     ]
 }
 
 /// What sources of rows share.
 pub(super) fn reading() -> Vec<Parameter> {
-    vec![
-        Parameter::optional(
-            "bad_rows",
-            ParameterType::Choice(&["stop", "skip"]),
-            Value::Name("stop".into()),
-            "What to do with malformed rows, empty texts and unknown labels: stop with the file and line, or skip and count them.",
-        ),
-    ]
+    vec![Parameter::optional(
+        "bad_rows",
+        ParameterType::Choice(&["stop", "skip"]),
+        Value::Name("stop".into()),
+        "What to do with malformed rows, empty texts and unknown labels: stop with the file and line, or skip and count them.",
+    )]
 }
 
 /// Where the files are: the first, positional parameter of every source.

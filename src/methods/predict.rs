@@ -20,7 +20,10 @@ pub struct Predictor {
 /// What the model says of one text.
 pub enum Answer {
     /// The likeliest label, and every label with its probability in the order of class ids.
-    Label { label: String, probabilities: Vec<(String, f32)> },
+    Label {
+        label: String,
+        probabilities: Vec<(String, f32)>,
+    },
     Score(f32),
 }
 
@@ -29,8 +32,11 @@ impl Predictor {
     /// When the model has no sequence head: a directory that holds only an encoder can't label anything.
     pub fn new(bundle: Bundle, max_length: usize, device: &str) -> Result<Self, StageFailure> {
         let Some(Head::Sequence(task)) = Head::from_config(&bundle.config) else {
-            return Err(StageFailure::new("ftp::predict::no_head", "the model's config.json describes no classification head")
-                .help("give a directory that `publish` wrote after a `finetune(..)`"));
+            return Err(StageFailure::new(
+                "ftp::predict::no_head",
+                "the model's config.json describes no classification head",
+            )
+            .help("give a directory that `publish` wrote after a `finetune(..)`"));
         };
         let device = train::device(device)?;
         let (model, report) = Model::new(&bundle.config, &bundle.tensors, &Head::Sequence(task.clone()), 0, &device)?;
@@ -44,10 +50,13 @@ impl Predictor {
 
     /// Labels texts (parts of a pair separated by a tab). Also how many were cut to the length limit.
     pub fn label(&self, texts: &[String]) -> Result<(Vec<Answer>, usize), StageFailure> {
-        let parts: Vec<Input> = texts.iter().map(|text| match text.split_once('\t') {
-            Some((first, second)) => (first, Some(second)),
-            None => (text.as_str(), None),
-        }).collect();
+        let parts: Vec<Input> = texts
+            .iter()
+            .map(|text| match text.split_once('\t') {
+                Some((first, second)) => (first, Some(second)),
+                None => (text.as_str(), None),
+            })
+            .collect();
         let encoded = self.tokenizer.encode_all(&parts, self.max_length)?;
         let predictions = train::predict(&self.model, &self.task, &encoded.encodings)?;
         Ok((predictions.into_iter().map(|prediction| self.answer(prediction)).collect(), encoded.truncated))

@@ -15,17 +15,53 @@ fn signature() -> Signature {
     let size = T::Int { min: 1, max: 65_536 };
     let mut parameters = vec![
         Parameter::required("corpus", T::Artifact(Artifact::Text), "The text to learn from.").positional(),
-        Parameter::optional("vocab_size", T::Int { min: 100, max: 1_000_000 }, Value::Int(8000), "WordPiece vocabulary, special tokens included; small corpora may give fewer."),
-        Parameter::optional("lowercase", T::Bool, Value::Bool(true), "Lower-case the text and strip accents before tokenising."),
-        Parameter::optional("hidden_size", size.clone(), Value::Int(256), "Width of the model; a multiple of `num_attention_heads`."),
+        Parameter::optional(
+            "vocab_size",
+            T::Int { min: 100, max: 1_000_000 },
+            Value::Int(8000),
+            "WordPiece vocabulary, special tokens included; small corpora may give fewer.",
+        ),
+        Parameter::optional(
+            "lowercase",
+            T::Bool,
+            Value::Bool(true),
+            "Lower-case the text and strip accents before tokenising.",
+        ),
+        Parameter::optional(
+            "hidden_size",
+            size.clone(),
+            Value::Int(256),
+            "Width of the model; a multiple of `num_attention_heads`.",
+        ),
         Parameter::optional("num_hidden_layers", size.clone(), Value::Int(4), "Number of layers."),
         Parameter::optional("num_attention_heads", size.clone(), Value::Int(4), "Heads of each attention."),
-        Parameter::optional("intermediate_size", size, Value::None, "Inner width of the feed-forward maps; by default 4 x `hidden_size`."),
-        Parameter::optional("hidden_dropout_prob", T::Ratio, Value::Float(0.1), "Dropout after embeddings and sub-layers; kept in the model's configuration for later stages."),
-        Parameter::optional("attention_probs_dropout_prob", T::Ratio, Value::Float(0.1), "Dropout of attention probabilities."),
+        Parameter::optional(
+            "intermediate_size",
+            size,
+            Value::None,
+            "Inner width of the feed-forward maps; by default 4 x `hidden_size`.",
+        ),
+        Parameter::optional(
+            "hidden_dropout_prob",
+            T::Ratio,
+            Value::Float(0.1),
+            "Dropout after embeddings and sub-layers; kept in the model's configuration for later stages.",
+        ),
+        Parameter::optional(
+            "attention_probs_dropout_prob",
+            T::Ratio,
+            Value::Float(0.1),
+            "Dropout of attention probabilities.",
+        ),
     ];
     parameters.extend(masking());
-    parameters.extend(training(Training { epochs: 10.0, batch_size: 32, learning_rate: 5e-4, warmup: 0.1, max_length: 128 }));
+    parameters.extend(training(Training {
+        epochs: 10.0,
+        batch_size: 32,
+        learning_rate: 5e-4,
+        warmup: 0.1,
+        max_length: 128,
+    }));
     Signature {
         name: "pretrain",
         kind: Kind::Stage,

@@ -63,7 +63,10 @@ impl Stage<'_> {
 
     fn input(&self, slot: &str) -> Result<&Input, StageFailure> {
         self.spec.inputs.get(slot).ok_or_else(|| {
-            StageFailure::new("ftp::stage::missing_input", format!("{} was started without its input `{slot}`", self.spec.label))
+            StageFailure::new(
+                "ftp::stage::missing_input",
+                format!("{} was started without its input `{slot}`", self.spec.label),
+            )
         })
     }
 

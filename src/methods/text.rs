@@ -12,7 +12,9 @@ pub(super) const METHOD: Method = Method {
 
 fn signature() -> Signature {
     let mut parameters = vec![
-        path("A file or a pattern with `*` and `{a,b}`, relative to the `.ftp` file: `.txt` (a document a line), `.jsonl`, `.json`, `.csv`, `.tsv`, `.parquet`."),
+        path(
+            "A file or a pattern with `*` and `{a,b}`, relative to the `.ftp` file: `.txt` (a document a line), `.jsonl`, `.json`, `.csv`, `.tsv`, `.parquet`.",
+        ),
         column("column", "The column with the text, for files with columns."),
     ];
     parameters.extend(reading());

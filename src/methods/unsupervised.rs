@@ -42,7 +42,8 @@ pub(super) fn masked_lm(stage: &Stage, bundle: Bundle, documents: &[String]) -> 
         vocab_size: bundle.tokenizer.vocab_size() as u32,
     };
     let objective = MaskedLm { masking };
-    let fitted = train::fit(&mut model, &objective, Rows::text(&blocks), None, &settings, &stage.spec.label, stage.sink)?;
+    let fitted =
+        train::fit(&mut model, &objective, Rows::text(&blocks), None, &settings, &stage.spec.label, stage.sink)?;
     let summary = json!({
         "objective": "masked_lm",
         "rows": blocks.len(),

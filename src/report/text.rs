@@ -7,7 +7,7 @@ pub fn thousands(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -48,7 +48,9 @@ pub fn metrics(metrics: &[(String, f64)]) -> String {
 
 /// The figures of a training step: `epoch 1.5/3  step 120/240  loss 0.6931  1,900 tokens/s  0:42 left`.
 pub fn progress(event: &Event) -> Option<String> {
-    let Event::Progress { epoch, epochs, step, steps, loss, tokens_per_second, eta_seconds, .. } = event else { return None };
+    let Event::Progress { epoch, epochs, step, steps, loss, tokens_per_second, eta_seconds, .. } = event else {
+        return None;
+    };
     Some(format!(
         "epoch {epoch:.1}/{epochs}  step {step}/{steps}  loss {loss:.4}  {} tokens/s  {} left",
         thousands(tokens_per_second.round() as u64),

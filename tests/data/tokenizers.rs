@@ -6,7 +6,7 @@ use ftp::data::tokenizer::{Input, Tokenizer};
 use serde_json::{Value, json};
 
 const VOCABULARY: &str = include_str!("tokenizer/vocab.txt");
-const CORPUS: &str = include_str!("../../pipelines/data/domain/dev.txt");
+const CORPUS: &str = include_str!("../../pipelines/data/domain/train.txt");
 
 fn directory(files: &[(&str, &str)]) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
