@@ -74,7 +74,7 @@ pub(super) fn open(arguments: &FileArguments, json: bool) -> Result<Project, Exi
             return Err(Exit::Usage);
         }
     };
-    let directory = arguments.file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = arguments.file.parent().unwrap_or(Path::new(""));
     let source = Source { name, text };
     let world = FileWorld::new(directory);
     match lang::check(&source, methods::registry(), &world, &arguments.set) {
