@@ -126,7 +126,7 @@ fn a_chain_runs_publishes_and_is_not_trained_again() {
     let text = fs::read_to_string(project.path().join("p.ftp")).expect("text").replace("1e-2", "2e-2");
     fs::write(project.path().join("p.ftp"), text).expect("written");
     let (plan, _) = code(&project.ftp(&["plan", "p.ftp"]), 0);
-    assert!(plan.contains("learning_rate 0.01 -> 0.02 (p.ftp:12:"), "{plan}");
+    assert!(plan.contains("learning_rate 0.01 -> 0.02 (p.ftp:11:"), "{plan}");
 
     let (labels, _) = code(&project.ftp(&["predict", "out/chain", "the good cat", "the bad dog"]), 0);
     assert_eq!(labels.lines().count(), 2, "{labels}");
