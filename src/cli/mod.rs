@@ -11,6 +11,7 @@ mod predict;
 mod project;
 #[cfg(feature = "train")]
 mod publish;
+#[cfg(feature = "train")]
 mod results;
 #[cfg(feature = "train")]
 mod run;
@@ -29,6 +30,7 @@ enum Exit {
     Failed = 1,
     Usage = 2,
     WrongFile = 3,
+    #[cfg_attr(not(feature = "train"), expect(dead_code, reason = "only a run is interrupted"))]
     Interrupted = 130,
 }
 

@@ -16,6 +16,7 @@ pub(super) struct Project {
     pub source: Source,
     pub program: Program,
     /// Paths in the file are relative to this.
+    #[cfg_attr(not(feature = "train"), expect(dead_code, reason = "only a run publishes"))]
     pub directory: PathBuf,
 }
 
