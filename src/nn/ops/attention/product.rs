@@ -101,8 +101,10 @@ impl WithSimd for Product<'_> {
     }
 }
 
+#[allow(clippy::needless_range_loop)] // see `block`
 impl Product<'_> {
-    /// `R` rows from `row` and `C` registers of columns from `column`.
+    /// `R` rows from `row` and `C` registers of columns from `column`. Plain loops over constant bounds: closures are
+    /// not compiled for the instruction set of the function around them, and would be called.
     #[inline(always)]
     fn block<S: Simd, const R: usize, const C: usize>(&mut self, simd: S, row: usize, column: usize) {
         let stride = self.size.stride / S::F32_LANES;
@@ -111,22 +113,25 @@ impl Product<'_> {
         let a = &self.a.values[row * self.a.row_stride..];
         let mut sums = [[simd.splat_f32s(0.0); C]; R];
         for k in 0..self.size.depth {
-            // SAFETY: `product` asserted that `depth` rows `stride` apart fit in b and that the last element of a
-            // is inside its slice; rows and columns of a block are inside the result by the loops in `with_simd`.
-            let right: [S::f32s; C] = std::array::from_fn(|c| unsafe { *b.get_unchecked(k * stride + column + c) });
-            for (r, sums) in sums.iter_mut().enumerate() {
-                // SAFETY: as above.
+            let mut right = [simd.splat_f32s(0.0); C];
+            for c in 0..C {
+                // SAFETY: `product` asserted that `depth` rows `stride` apart fit in b.
+                right[c] = unsafe { *b.get_unchecked(k * stride + column + c) };
+            }
+            for r in 0..R {
+                // SAFETY: `product` asserted that the last element of a is inside its slice; rows of a block are
+                // inside the result by the loops in `with_simd`.
                 let left = unsafe { *a.get_unchecked(r * self.a.row_stride + k * self.a.column_stride) };
                 let left = simd.splat_f32s(left);
-                for (sum, right) in sums.iter_mut().zip(right) {
-                    *sum = simd.mul_add_f32s(left, right, *sum);
+                for c in 0..C {
+                    sums[r][c] = simd.mul_add_f32s(left, right[c], sums[r][c]);
                 }
             }
         }
-        for (r, sums) in sums.into_iter().enumerate() {
+        for r in 0..R {
             let out = &mut out[(row + r) * stride + column..][..C];
-            for (out, sum) in out.iter_mut().zip(sums) {
-                *out = if self.accumulate { simd.add_f32s(*out, sum) } else { sum };
+            for c in 0..C {
+                out[c] = if self.accumulate { simd.add_f32s(out[c], sums[r][c]) } else { sums[r][c] };
             }
         }
     }
