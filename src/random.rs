@@ -34,24 +34,36 @@ impl Key {
     pub const BLOCK: usize = 4 * LANES;
 
     /// The draws of [`Key::bits`] for the counters `16 block .. 16 block + 16`, as `[word][counter]`: the form in which
-    /// many draws are cheap. Made to be inlined into code compiled for wide registers.
+    /// many draws are cheap. Made to be inlined into code compiled for wide registers, hence the plain loops: closures
+    /// would not be compiled for those.
     #[inline(always)]
+    #[allow(clippy::needless_range_loop)]
     pub fn block(self, block: u64) -> [[u32; LANES]; 4] {
         // The words stay in 64-bit lanes, of which only the lower halves count: no shuffling between the rounds.
         let first = block * LANES as u64;
-        let mut a: [u64; LANES] = std::array::from_fn(|lane| first + lane as u64);
+        let mut a = [first; LANES];
+        for lane in 0..LANES {
+            a[lane] += lane as u64;
+        }
         let (mut b, mut c, mut d) = ([first >> 32; LANES], [self.stream; LANES], [self.stream >> 32; LANES]);
         for round in 0..10 {
-            let key = round_key(self.key, round).map(u64::from);
+            let [odd, even] = round_key(self.key, round);
             for lane in 0..LANES {
                 let low = (a[lane] & 0xFFFF_FFFF) * 0xD251_1F53;
                 let high = (c[lane] & 0xFFFF_FFFF) * 0xCD9E_8D57;
-                a[lane] = (high >> 32) ^ b[lane] ^ key[0];
-                c[lane] = (low >> 32) ^ d[lane] ^ key[1];
+                a[lane] = (high >> 32) ^ b[lane] ^ u64::from(odd);
+                c[lane] = (low >> 32) ^ d[lane] ^ u64::from(even);
                 (b[lane], d[lane]) = (high, low);
             }
         }
-        [a, b, c, d].map(|word| word.map(|draw| draw as u32))
+        let mut draws = [[0; LANES]; 4];
+        for lane in 0..LANES {
+            draws[0][lane] = a[lane] as u32;
+            draws[1][lane] = b[lane] as u32;
+            draws[2][lane] = c[lane] as u32;
+            draws[3][lane] = d[lane] as u32;
+        }
+        draws
     }
 
     /// The `index`-th uniform draw in [0, 1), 24 bits.
