@@ -7,7 +7,7 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor, TensorData};
 use divan::Bencher;
 use ftp::nn::ops::{
-    AdamW, Dropout, attention, cross_entropy, dropout, embedding, gelu, layer_norm, linear, squared_sum,
+    AdamW, Bounds, Dropout, attention, cross_entropy, dropout, embedding, gelu, layer_norm, linear, squared_sum,
 };
 use ftp::random::Key;
 
@@ -94,7 +94,7 @@ fn attend(bencher: Bencher, tokens: usize, dropout: Option<Dropout>) {
     let length = if tokens == 800 { 25 } else { 128 };
     let offsets: Arc<[u32]> = (0..=tokens as u32).step_by(length).collect();
     differentiate(bencher, [[tokens, D]; 3], &[], |[query, key, value], _| {
-        attention(query, key, value, HEADS, offsets.clone(), dropout)
+        attention(query, key, value, HEADS, Bounds::same(offsets.clone()), dropout)
     });
 }
 

@@ -60,8 +60,39 @@ impl Batch {
         self.offsets.windows(2).flat_map(|pair| 0..pair[1] - pair[0]).collect()
     }
 
-    /// `[B]` index of each sequence's first token.
-    pub fn first_tokens(&self) -> Arc<[u32]> {
-        self.offsets[..self.sequences()].into()
+    /// Each sequence's first token.
+    pub fn first_tokens(&self) -> Tokens {
+        let count = self.sequences();
+        Tokens { rows: self.offsets[..count].into(), offsets: (0..=count as u32).collect() }
+    }
+
+    /// The tokens at some rows, which must rise.
+    pub fn tokens_at(&self, rows: Arc<[u32]>) -> Tokens {
+        debug_assert!(rows.is_sorted(), "tokens are taken in the batch's order");
+        let offsets = self.offsets.iter().map(|&bound| rows.partition_point(|&row| row < bound) as u32).collect();
+        Tokens { rows, offsets }
+    }
+}
+
+/// Some tokens of a packed batch, in its order. `N` of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tokens {
+    /// `[N]` rows of the batch.
+    pub rows: Arc<[u32]>,
+    /// `[B + 1]`: those of sequence `b` are `offsets[b]..offsets[b + 1]`.
+    pub offsets: Arc<[u32]>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_know_their_sequences() {
+        let sequences = [3, 1, 4].map(|length| Encoding { ids: vec![7; length], ..Encoding::default() });
+        let batch = Batch::pack(&sequences);
+        assert_eq!(batch.first_tokens(), Tokens { rows: [0, 3, 4].into(), offsets: [0, 1, 2, 3].into() });
+        assert_eq!(batch.tokens_at([1, 2, 7].into()).offsets, [0, 2, 2, 3].into());
+        assert_eq!(batch.tokens_at([].into()).offsets, [0, 0, 0, 0].into());
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use burn::tensor::Tensor;
 use indexmap::IndexMap;
 
-use super::ops::{self, Dropout};
+use super::ops::{self, Bounds, Dropout};
 use super::parameters::{Parameters, Weight};
 use crate::random::Key;
 
@@ -98,8 +98,8 @@ impl<'a> Pass<'a> {
         ops::layer_norm(x, residual, weight, bias, epsilon, self.drop_at(site, dropout))
     }
 
-    /// Self-attention of a site inside each sequence; `dropout` is the probability for the attention probabilities. query,
-    /// key, value `[T, heads * head_dim]`, offsets `[B + 1]` -> `[T, heads * head_dim]`.
+    /// Self-attention of a site inside each sequence; `dropout` is the probability for the attention probabilities. query
+    /// `[N, heads * head_dim]`, key, value `[T, heads * head_dim]` -> `[N, heads * head_dim]`.
     #[allow(clippy::too_many_arguments)]
     pub fn attention(
         &self,
@@ -108,10 +108,10 @@ impl<'a> Pass<'a> {
         key: Tensor<2>,
         value: Tensor<2>,
         heads: usize,
-        offsets: Arc<[u32]>,
+        bounds: Bounds,
         dropout: f32,
     ) -> Tensor<2> {
-        ops::attention(query, key, value, heads, offsets, self.drop_at(site, dropout))
+        ops::attention(query, key, value, heads, bounds, self.drop_at(site, dropout))
     }
 
     /// Dropout as a site of its own. x `[T, d]` -> `[T, d]`.

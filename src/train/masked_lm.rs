@@ -50,8 +50,8 @@ impl Objective for MaskedLm {
         let targets: Arc<[i32]> = masked.iter().flat_map(|row| row.targets.iter().copied()).collect();
         let count = targets.len() as u64;
 
-        let hidden = model.encode(pass, &batch); // [T, hidden_size]
-        let logits = model.mlm_logits(pass, ops::gather(hidden, positions)); // [targets, vocab_size]
+        let hidden = model.encode_at(pass, &batch, &batch.tokens_at(positions)); // [targets, hidden_size]
+        let logits = model.mlm_logits(pass, hidden); // [targets, vocab_size]
         Some(Loss { sum: ops::cross_entropy(logits.clone(), targets), targets: count, logits })
     }
 

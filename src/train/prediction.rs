@@ -40,7 +40,8 @@ pub fn predict(model: &Model, task: &Task, encodings: &[Encoding]) -> Result<Vec
     for range in batches(encodings) {
         let batch = Batch::pack(&encodings[range]);
         let pass = Pass::evaluating(&model.parameters);
-        let logits = model.sequence_logits(&pass, model.encode(&pass, &batch), &batch);
+        let first = model.encode_at(&pass, &batch, &batch.first_tokens());
+        let logits = model.sequence_logits(&pass, first);
         predictions.extend(read(task, logits)?);
     }
     Ok(predictions)

@@ -46,7 +46,8 @@ impl Objective for SequenceTask {
             return None;
         }
         let batch = Batch::pack(chosen.iter().map(|&row| &rows.encodings[row]));
-        let logits = model.sequence_logits(pass, model.encode(pass, &batch), &batch); // [B, labels]
+        let first = model.encode_at(pass, &batch, &batch.first_tokens()); // [B, hidden_size]
+        let logits = model.sequence_logits(pass, first); // [B, labels]
         let targets = chosen.iter().map(|&row| rows.targets[row]);
         let sum = match self.task {
             Task::Classification { .. } => ops::cross_entropy(logits.clone(), targets.map(class).collect()),

@@ -12,7 +12,7 @@ use super::error::ModelError;
 use super::head::Head;
 use super::layout::Layout;
 use super::roberta::Roberta;
-use crate::data::batch::Batch;
+use crate::data::batch::{Batch, Tokens};
 use crate::nn::pass::Pass;
 
 /// A configured architecture: how to compute, but no weights.
@@ -27,8 +27,8 @@ pub(super) trait Architecture: Debug + Send + Sync {
     /// Positions it can encode.
     fn max_tokens(&self) -> usize;
 
-    /// -> `[T, hidden_size]`.
-    fn encode(&self, pass: &Pass, batch: &Batch) -> Tensor<2>;
+    /// -> `[N, hidden_size]`: of all tokens, or of those that are wanted.
+    fn encode(&self, pass: &Pass, batch: &Batch, wanted: Option<&Tokens>) -> Tensor<2>;
 
     /// hidden `[N, hidden_size]` -> `[N, vocab_size]`.
     fn mlm_logits(&self, pass: &Pass, hidden: Tensor<2>) -> Tensor<2>;

@@ -8,7 +8,8 @@ use burn::tensor::Tensor;
 use super::activation::Activation;
 use super::error::ModelError;
 use super::layout::{Init, Layout, Part};
-use crate::data::batch::Batch;
+use crate::data::batch::{Batch, Tokens};
+use crate::nn::ops::{self, Bounds};
 use crate::nn::pass::Pass;
 
 /// Sizes and rates of an encoder.
@@ -111,18 +112,32 @@ impl Layer {
         layout.layer_norm(Part::Encoder, &self.output_norm, hidden);
     }
 
-    /// x `[T, hidden_size]` -> `[T, hidden_size]`.
-    fn forward(&self, pass: &Pass, dimensions: &Dimensions, x: Tensor<2>, offsets: &Arc<[u32]>) -> Tensor<2> {
+    /// x `[T, hidden_size]` -> `[N, hidden_size]`: of all tokens, or of those that are wanted.
+    fn forward(
+        &self,
+        pass: &Pass,
+        dimensions: &Dimensions,
+        x: Tensor<2>,
+        offsets: &Arc<[u32]>,
+        wanted: Option<&Tokens>,
+    ) -> Tensor<2> {
         let epsilon = dimensions.layer_norm_eps;
-        let query = pass.linear(&self.query, x.clone());
         let key = pass.linear(&self.key, x.clone());
         let value = pass.linear(&self.value, x.clone());
+        let (x, bounds) = match wanted {
+            None => (x, Bounds::same(offsets.clone())),
+            Some(tokens) => {
+                let bounds = Bounds { queries: tokens.offsets.clone(), keys: offsets.clone() };
+                (ops::gather(x, tokens.rows.clone()), bounds)
+            }
+        };
+        let query = pass.linear(&self.query, x.clone());
         let (heads, dropout) = (dimensions.num_attention_heads, dimensions.attention_probs_dropout_prob);
-        let mixed = pass.attention(&self.attention, query, key, value, heads, offsets.clone(), dropout);
+        let mixed = pass.attention(&self.attention, query, key, value, heads, bounds, dropout);
         let mixed = pass.linear(&self.attention_output, mixed);
         let x = pass.layer_norm(&self.attention_norm, mixed, Some(x), epsilon, self.attention_output_dropout);
 
-        let inner = dimensions.hidden_act.apply(pass.linear(&self.intermediate, x.clone())); // [T, intermediate_size]
+        let inner = dimensions.hidden_act.apply(pass.linear(&self.intermediate, x.clone())); // [N, intermediate_size]
         let inner = pass.linear(&self.output, inner);
         pass.layer_norm(&self.output_norm, inner, Some(x), epsilon, dimensions.hidden_dropout_prob)
     }
@@ -142,10 +157,18 @@ impl Encoder {
         self.layers.iter().for_each(|layer| layer.declare(layout, &self.dimensions));
     }
 
-    /// positions `[T]` -> `[T, hidden_size]`.
-    pub fn forward(&self, pass: &Pass, batch: &Batch, positions: Arc<[u32]>) -> Tensor<2> {
+    /// positions `[T]` -> `[N, hidden_size]`: of all tokens, or of those that are wanted. The last layer mixes all tokens
+    /// into the wanted ones, and computes the rest of itself for these only.
+    pub fn forward(&self, pass: &Pass, batch: &Batch, positions: Arc<[u32]>, wanted: Option<&Tokens>) -> Tensor<2> {
         let embedded = self.embeddings.forward(pass, &self.dimensions, batch, positions);
-        let run = |x, layer: &Layer| layer.forward(pass, &self.dimensions, x, &batch.offsets);
-        self.layers.iter().fold(embedded, run)
+        let run = |x, layer: &Layer, wanted| layer.forward(pass, &self.dimensions, x, &batch.offsets, wanted);
+        match (self.layers.split_last(), wanted) {
+            (Some((last, below)), _) => {
+                let x = below.iter().fold(embedded, |x, layer| run(x, layer, None));
+                run(x, last, wanted)
+            }
+            (None, Some(tokens)) => ops::gather(embedded, tokens.rows.clone()),
+            (None, None) => embedded,
+        }
     }
 }

@@ -8,10 +8,9 @@ use super::error::ModelError;
 use super::head::Head;
 use super::layout::{Layout, Part, Slot};
 use super::load::{LoadReport, Loaded, load};
-use crate::data::batch::Batch;
+use crate::data::batch::{Batch, Tokens};
 use crate::hub::tensors::Tensors;
 use crate::lang::world::Task;
-use crate::nn::ops;
 use crate::nn::parameters::Parameters;
 use crate::nn::pass::Pass;
 
@@ -65,17 +64,24 @@ impl Model {
 
     /// Encodes a batch. -> `[T, hidden_size]`.
     pub fn encode(&self, pass: &Pass, batch: &Batch) -> Tensor<2> {
-        self.architecture.encode(pass, batch)
+        self.architecture.encode(pass, batch, None)
     }
 
-    /// MLM logits of some rows of the encoder's output. hidden `[N, hidden_size]` -> `[N, vocab_size]`.
+    /// Encodes a batch for some of its tokens: what [`Model::encode`] has in their rows, without most of the last layer's
+    /// work for the others. -> `[N, hidden_size]`.
+    pub fn encode_at(&self, pass: &Pass, batch: &Batch, tokens: &Tokens) -> Tensor<2> {
+        self.architecture.encode(pass, batch, Some(tokens))
+    }
+
+    /// MLM logits of some tokens' states. hidden `[N, hidden_size]` -> `[N, vocab_size]`.
     pub fn mlm_logits(&self, pass: &Pass, hidden: Tensor<2>) -> Tensor<2> {
         self.architecture.mlm_logits(pass, hidden)
     }
 
-    /// Logits of the sequence head. hidden `[T, hidden_size]` -> `[B, labels]` (`[B, 1]` for a regression).
-    pub fn sequence_logits(&self, pass: &Pass, hidden: Tensor<2>, batch: &Batch) -> Tensor<2> {
-        self.architecture.sequence_logits(pass, ops::gather(hidden, batch.first_tokens()))
+    /// Logits of the sequence head, from the sequences' first tokens. first `[B, hidden_size]` -> `[B, labels]` (`[B, 1]`
+    /// for a regression).
+    pub fn sequence_logits(&self, pass: &Pass, first: Tensor<2>) -> Tensor<2> {
+        self.architecture.sequence_logits(pass, first)
     }
 
     /// All parameters in host memory, under the names and with the ties `transformers` uses when it saves.

@@ -13,7 +13,7 @@ use super::head::Head;
 use super::layout::{Init, Layout, Part};
 use super::masked_lm::MaskedLmHead;
 use super::settings::Settings;
-use crate::data::batch::Batch;
+use crate::data::batch::{Batch, Tokens};
 use crate::nn::pass::Pass;
 
 const DENSE: &str = "classifier.dense";
@@ -97,8 +97,8 @@ impl Architecture for Roberta {
         self.encoder.dimensions.max_position_embeddings - self.padding - 1
     }
 
-    fn encode(&self, pass: &Pass, batch: &Batch) -> Tensor<2> {
-        self.encoder.forward(pass, batch, self.positions(batch).into())
+    fn encode(&self, pass: &Pass, batch: &Batch, wanted: Option<&Tokens>) -> Tensor<2> {
+        self.encoder.forward(pass, batch, self.positions(batch).into(), wanted)
     }
 
     fn mlm_logits(&self, pass: &Pass, hidden: Tensor<2>) -> Tensor<2> {

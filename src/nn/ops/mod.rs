@@ -23,7 +23,7 @@ mod oracle;
 mod parallel;
 
 pub use adamw::{AdamW, squared_sum};
-pub use attention::attention;
+pub use attention::{Bounds, attention};
 pub use cross_entropy::cross_entropy;
 pub use dropout::{Dropout, dropout};
 pub use embedding::{embedding, gather};

@@ -10,9 +10,12 @@ const TILE: usize = 128;
 /// One head of one sequence.
 #[derive(Debug, Clone, Copy)]
 pub struct Head {
-    /// The sequence's first row in the packed batch, and its rows.
-    pub first: usize,
-    pub length: usize,
+    /// The sequence's first query in the packed queries, and how many it has.
+    pub first_query: usize,
+    pub queries: usize,
+    /// The sequence's first key in the packed keys and values, and how many it has.
+    pub first_key: usize,
+    pub keys: usize,
     /// The head's first column, and its columns.
     pub column: usize,
     pub head_dim: usize,
@@ -25,21 +28,22 @@ pub struct Head {
 /// Space for the matrices of one head, reused from head to head. Rows are [`stride`] apart, filled up with zeros.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    /// `[length, head_dim]`, queries already multiplied by 1 / sqrt(head_dim).
+    /// `[queries, head_dim]`, already multiplied by 1 / sqrt(head_dim).
     queries: Vec<f32>,
+    /// `[keys, head_dim]`
     keys: Vec<f32>,
     values: Vec<f32>,
-    /// `[head_dim, length]`
+    /// `[head_dim, keys]`
     keys_turned: Vec<f32>,
     values_turned: Vec<f32>,
-    /// Of the output: `[length, head_dim]`.
+    /// Of the output: `[queries, head_dim]`.
     gradient: Vec<f32>,
-    /// Of a tile, and the gradient of their scores: `[TILE, length]`.
+    /// Of a tile, and the gradient of their scores: `[TILE, keys]`.
     probabilities: Vec<f32>,
     slopes: Vec<f32>,
-    /// Of dropout: `[TILE, length]`.
+    /// Of dropout: `[TILE, keys]`.
     factors: Vec<f32>,
-    /// Results: `[TILE, head_dim]`, then `[length, head_dim]` twice.
+    /// Results: `[TILE, head_dim]`, then `[keys, head_dim]` twice.
     tile: Vec<f32>,
     d_keys: Vec<f32>,
     d_values: Vec<f32>,
@@ -56,13 +60,13 @@ impl Head {
         normalisers: &mut [f32],
     ) {
         let Scratch { queries, keys_turned, values, probabilities, factors, tile, .. } = scratch;
-        let length = self.length;
+        let length = self.keys;
         let (narrow, wide) = (stride(self.head_dim), stride(length));
-        let queries = self.load(queries, query, self.scale());
+        let queries = self.load(queries, self.of_queries(query), self.scale());
         let keys_turned = self.load_turned(keys_turned, key);
-        let values = self.load(values, value, 1.0);
-        for start in (0..length).step_by(TILE) {
-            let rows = TILE.min(length - start);
+        let values = self.load(values, self.of_keys(value), 1.0);
+        for start in (0..self.queries).step_by(TILE) {
+            let rows = TILE.min(self.queries - start);
             let probabilities = sized(probabilities, rows * wide);
             let left = Left::rows(&queries[start * narrow..], narrow);
             product(probabilities, false, left, keys_turned, self.by_keys(rows));
@@ -83,17 +87,17 @@ impl Head {
         scratch: &mut Scratch,
         [d_query, d_key, d_value]: [&mut [&mut [f32]]; 3],
     ) {
-        let length = self.length;
+        let length = self.keys;
         let (narrow, wide) = (stride(self.head_dim), stride(length));
-        let queries = self.load(&mut scratch.queries, query, self.scale());
-        let keys = self.load(&mut scratch.keys, key, 1.0);
+        let queries = self.load(&mut scratch.queries, self.of_queries(query), self.scale());
+        let keys = self.load(&mut scratch.keys, self.of_keys(key), 1.0);
         let keys_turned = self.load_turned(&mut scratch.keys_turned, key);
         let values_turned = self.load_turned(&mut scratch.values_turned, value);
-        let gradient = self.load(&mut scratch.gradient, gradient, 1.0);
+        let gradient = self.load(&mut scratch.gradient, self.of_queries(gradient), 1.0);
         let d_keys = sized(&mut scratch.d_keys, length * narrow);
         let d_values = sized(&mut scratch.d_values, length * narrow);
-        for start in (0..length).step_by(TILE) {
-            let rows = TILE.min(length - start);
+        for start in (0..self.queries).step_by(TILE) {
+            let rows = TILE.min(self.queries - start);
             let probabilities = sized(&mut scratch.probabilities, rows * wide);
             let slopes = sized(&mut scratch.slopes, rows * wide);
             let (queries, gradient) = (&queries[start * narrow..], &gradient[start * narrow..]);
@@ -115,7 +119,7 @@ impl Head {
 
     /// A product over the head's columns whose columns are keys.
     fn by_keys(&self, rows: usize) -> Size {
-        Size { rows, depth: self.head_dim, columns: self.span(), stride: stride(self.length) }
+        Size { rows, depth: self.head_dim, columns: self.span(), stride: stride(self.keys) }
     }
 
     /// A product whose columns are the head's.
@@ -129,21 +133,25 @@ impl Head {
 
     /// Columns of score matrices with padding.
     fn span(&self) -> usize {
-        self.length.next_multiple_of(PADDING)
+        self.keys.next_multiple_of(PADDING)
     }
 
-    /// The head's part of each of the sequence's rows.
-    fn rows<'a>(&self, packed: &'a [f32]) -> impl Iterator<Item = &'a [f32]> {
-        let Self { column, head_dim, .. } = *self;
-        let rows = packed[self.first * self.d..][..self.length * self.d].chunks_exact(self.d);
-        rows.map(move |row| &row[column..column + head_dim])
+    /// The sequence's rows of packed queries.
+    fn of_queries<'a>(&self, packed: &'a [f32]) -> &'a [f32] {
+        &packed[self.first_query * self.d..][..self.queries * self.d]
     }
 
-    /// Copies the head out of a packed batch: `[length, head_dim]`.
-    fn load<'a>(&self, into: &'a mut Vec<f32>, packed: &[f32], scale: f32) -> &'a [f32] {
+    /// The sequence's rows of packed keys or values.
+    fn of_keys<'a>(&self, packed: &'a [f32]) -> &'a [f32] {
+        &packed[self.first_key * self.d..][..self.keys * self.d]
+    }
+
+    /// Copies the head's columns out of a sequence's rows: `[rows, head_dim]`.
+    fn load<'a>(&self, into: &'a mut Vec<f32>, rows: &[f32], scale: f32) -> &'a [f32] {
         let stride = stride(self.head_dim);
-        let into = sized(into, self.length * stride);
-        for (into, row) in into.chunks_exact_mut(stride).zip(self.rows(packed)) {
+        let into = sized(into, rows.len() / self.d * stride);
+        for (into, row) in into.chunks_exact_mut(stride).zip(rows.chunks_exact(self.d)) {
+            let row = &row[self.column..][..self.head_dim];
             let (into, padding) = into.split_at_mut(row.len());
             for (into, value) in into.iter_mut().zip(row) {
                 *into = value * scale;
@@ -153,14 +161,15 @@ impl Head {
         into
     }
 
-    /// Copies the head's transpose out of a packed batch: `[head_dim, length]`.
+    /// Copies the transpose of the head's columns out of packed keys or values: `[head_dim, keys]`.
     fn load_turned<'a>(&self, into: &'a mut Vec<f32>, packed: &[f32]) -> &'a [f32] {
-        let stride = stride(self.length);
+        let stride = stride(self.keys);
         let into = sized(into, self.head_dim * stride);
         for row in into.chunks_exact_mut(stride) {
-            row[self.length..].fill(0.0);
+            row[self.keys..].fill(0.0);
         }
-        for (at, row) in self.rows(packed).enumerate() {
+        for (at, row) in self.of_keys(packed).chunks_exact(self.d).enumerate() {
+            let row = &row[self.column..][..self.head_dim];
             for (into, value) in into[at..].iter_mut().step_by(stride).zip(row) {
                 *into = *value;
             }
@@ -177,12 +186,12 @@ impl Head {
         }
     }
 
-    /// The dropout factors of a tile of probabilities: `[rows, length]`.
+    /// The dropout factors of a tile of probabilities: `[rows, keys]`.
     fn draw<'a>(&self, mask: Option<&Mask>, start: usize, rows: usize, factors: &'a mut Vec<f32>) -> Option<&'a [f32]> {
         mask.map(|mask| {
-            let factors = sized(factors, rows * self.length);
+            let factors = sized(factors, rows * self.keys);
             factors.fill(1.0);
-            mask.apply(self.draws + (start * self.length) as u64, factors);
+            mask.apply(self.draws + (start * self.keys) as u64, factors);
             &*factors
         })
     }

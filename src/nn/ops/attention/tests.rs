@@ -7,11 +7,11 @@ fn site() -> Option<Dropout> {
 }
 
 fn op(inputs: &[Tensor<2>], heads: usize, offsets: &[u32], dropout: Option<Dropout>) -> Tensor<2> {
-    attention(inputs[0].clone(), inputs[1].clone(), inputs[2].clone(), heads, offsets.into(), dropout)
+    attention(inputs[0].clone(), inputs[1].clone(), inputs[2].clone(), heads, Bounds::same(offsets.into()), dropout)
 }
 
 fn burns(inputs: &[Tensor<2>], heads: usize, offsets: &[u32], dropout: Option<Dropout>) -> Tensor<2> {
-    twin::twin(inputs[0].clone(), inputs[1].clone(), inputs[2].clone(), heads, offsets.into(), dropout)
+    twin::twin(inputs[0].clone(), inputs[1].clone(), inputs[2].clone(), heads, Bounds::same(offsets.into()), dropout)
 }
 
 fn inputs(tokens: u32, d: usize) -> Vec<Value> {
@@ -33,6 +33,26 @@ fn attention_agrees_with_burn_on_ragged_batches() {
             agrees_with_twin(&|x| op(x, heads, offsets, dropout), &|x| burns(x, heads, offsets, dropout), &inputs);
         }
     }
+}
+
+#[test]
+fn fewer_queries_than_keys_agree_with_burn_and_with_all_queries() {
+    let (heads, d) = (2, 10);
+    let bounds = Bounds { queries: [0, 1, 1, 4].into(), keys: [0, 3, 5, 155].into() };
+    let mut inputs = inputs(155, d);
+    let all = run(&|x| op(x, heads, &bounds.keys, None), &inputs, &[false; 3]).0;
+    let rows = [2, 7, 10, 154];
+    inputs[0] = (rows.iter().flat_map(|row| inputs[0].0[row * d..][..d].to_vec()).collect(), [4, d]);
+    let some =
+        |x: &[Tensor<2>], dropout| attention(x[0].clone(), x[1].clone(), x[2].clone(), heads, bounds.clone(), dropout);
+    for dropout in [None, site()] {
+        let theirs =
+            |x: &[Tensor<2>]| twin::twin(x[0].clone(), x[1].clone(), x[2].clone(), heads, bounds.clone(), dropout);
+        agrees_with_twin(&|x| some(x, dropout), &theirs, &inputs);
+    }
+    let found = run(&|x| some(x, None), &inputs, &[false; 3]).0;
+    let expected: Vec<f32> = rows.iter().flat_map(|row| all[row * d..][..d].to_vec()).collect();
+    close("outputs", &found, &expected, 1e-6);
 }
 
 #[test]
