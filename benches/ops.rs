@@ -7,7 +7,8 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor, TensorData};
 use divan::Bencher;
 use ftp::nn::ops::{
-    AdamW, Bounds, Dropout, attention, cross_entropy, dropout, embedding, gelu, layer_norm, linear, squared_sum,
+    AdamW, Bounds, Dropout, Precision, attention, cross_entropy, dropout, embedding, gelu, layer_norm, linear,
+    squared_sum,
 };
 use ftp::random::Key;
 
@@ -54,12 +55,12 @@ fn tape(bencher: Bencher, tokens: usize) {
 
 #[divan::bench(args = TOKENS)]
 fn linear_d_to_d(bencher: Bencher, tokens: usize) {
-    differentiate(bencher, [[tokens, D], [D, D]], &[D], |[x, w], mut b| linear(x, w, b.pop()));
+    differentiate(bencher, [[tokens, D], [D, D]], &[D], |[x, w], mut b| linear(x, w, b.pop(), Precision::F32));
 }
 
 #[divan::bench(args = TOKENS)]
 fn linear_d_to_ff(bencher: Bencher, tokens: usize) {
-    differentiate(bencher, [[tokens, D], [FF, D]], &[FF], |[x, w], mut b| linear(x, w, b.pop()));
+    differentiate(bencher, [[tokens, D], [FF, D]], &[FF], |[x, w], mut b| linear(x, w, b.pop(), Precision::F32));
 }
 
 #[divan::bench(args = TOKENS)]

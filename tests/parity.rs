@@ -14,7 +14,7 @@ use ftp::nn::models::layout::{Part, Role, Slot};
 use ftp::nn::models::{Head, Model};
 use ftp::nn::ops;
 use ftp::nn::parameters::Weight;
-use ftp::nn::pass::{Gradients, Pass, without_gradient};
+use ftp::nn::pass::{Gradients, without_gradient};
 use ftp::random::Key;
 use serde_json::{Value, json};
 
@@ -86,7 +86,7 @@ fn model(name: &str, dropout: bool) -> Model {
 /// Outputs by name and gradients, computed in a training pass as the fixtures' script does.
 fn run(name: &str, model: &Model) -> (Tensors, Gradients) {
     let (batch, targets) = case(name);
-    let pass = Pass::training(&model.parameters, Key::new(7, "dropout").at(3));
+    let pass = model.training_pass(Key::new(7, "dropout").at(3));
     let hidden = model.encode(&pass, &batch);
     let logits = match model.head() {
         Head::MaskedLm => model.mlm_logits(&pass, hidden.clone()),
@@ -155,7 +155,7 @@ fn evaluating_is_training_without_dropout() {
         let (directory, head) = open(name);
         let (model, _) =
             Model::new(directory.config(), &directory.tensors().unwrap(), &head, 0, &Device::flex()).unwrap();
-        let pass = Pass::evaluating(&model.parameters);
+        let pass = model.evaluating_pass();
         let hidden = model.encode(&pass, &case(name).0);
         assert!(!hidden.is_autodiff(), "{name}: an evaluating pass must not pay for gradients");
         let expected = read_safetensors(&folder(name).join("eval.safetensors")).unwrap();
@@ -170,7 +170,7 @@ fn encoding_only_what_is_read_gives_the_numbers_of_encoding_everything() {
         let model = model(name, false);
         let (batch, targets) = case(name);
         let (outputs, gradients) = run(name, &model);
-        let pass = Pass::training(&model.parameters, Key::new(7, "dropout").at(3));
+        let pass = model.training_pass(Key::new(7, "dropout").at(3));
         // A language model's fixture has a target for every token; negative ones do not count.
         let (states, targets) = match model.head() {
             Head::Sequence(_) => (model.encode_at(&pass, &batch, &batch.first_tokens()), targets),

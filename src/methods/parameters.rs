@@ -75,6 +75,15 @@ pub(super) fn training(defaults: Training) -> Vec<Parameter> {
             Value::Int(defaults.max_length),
             "Longest sequence in tokens, special tokens included; longer rows are cut, and counted.",
         ),
+        P::optional(
+            "precision",
+            T::Choice(&["f32", "f32_strict", "bf16"]),
+            Value::Name("f32".into()),
+            "How the factors of matrix products are rounded; weights, sums and everything else are 32-bit floats. `bf16` keeps 8 bits of each factor and is about \
+twice as fast where the processor has instructions for it. On a processor with matrix tiles (AMX), `f32` multiplies three pairs of bfloat16s for each pair of floats, \
+16 bits of precision; `f32_strict` does not.",
+        )
+        .class(Class::Numeric),
         P::optional("seed", T::Int { min: 0, max: i64::MAX }, Value::Int(42), "Seed of everything random: new weights, order, dropout, masks."),
         P::optional("time_limit", T::Duration, Value::None, "The stage is stopped, and fails, after this time.")
             .class(Class::Operational),

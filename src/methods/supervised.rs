@@ -27,6 +27,7 @@ pub(super) fn fine_tune(stage: &Stage, slot: &str) -> Result<Outcome, StageFailu
     }
     let head = Head::Sequence(set.task.clone());
     let (mut model, report) = Model::new(&bundle.config, &bundle.tensors, &head, settings.seed, &device)?;
+    model.precision = settings.precision;
     report_loading(stage, &mut notices, &report);
     choose_trainable(&bundle, &mut model, &report.missing)?;
 

@@ -17,6 +17,7 @@ pub(super) fn masked_lm(stage: &Stage, bundle: Bundle, documents: &[String]) -> 
     let settings = Settings::from_parameters(&stage.spec.parameters)?;
     let device = train::device(&stage.spec.device)?;
     let (mut model, report) = Model::new(&bundle.config, &bundle.tensors, &Head::MaskedLm, settings.seed, &device)?;
+    model.precision = settings.precision;
     if !bundle.tensors.is_empty() {
         report_loading(stage, &mut notices, &report);
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use burn::tensor::Tensor;
 use indexmap::IndexMap;
 
-use super::ops::{self, Bounds, Dropout};
+use super::ops::{self, Bounds, Dropout, Precision};
 use super::parameters::{Parameters, Weight};
 use crate::random::Key;
 
@@ -18,6 +18,7 @@ pub type Gradients = IndexMap<String, Weight>;
 /// Dropout at a site draws from `key.at(site_index(site))`, so what falls there depends on no other site.
 pub struct Pass<'a> {
     parameters: &'a Parameters,
+    precision: Precision,
     training: Option<Training<'a>>,
 }
 
@@ -39,12 +40,18 @@ impl<'a> Pass<'a> {
             };
             (name.as_str(), leaf)
         });
-        Self { parameters, training: Some(Training { key, leaves: leaves.collect() }) }
+        let training = Some(Training { key, leaves: leaves.collect() });
+        Self { parameters, precision: Precision::default(), training }
     }
 
     /// A pass without gradients and dropout.
     pub fn evaluating(parameters: &'a Parameters) -> Self {
-        Self { parameters, training: None }
+        Self { parameters, precision: Precision::default(), training: None }
+    }
+
+    /// The same pass with the linear maps' products in another precision.
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 
     /// Gradients of `loss` with respect to every trainable parameter it depends on. The pass ends here and lets go of the
@@ -76,7 +83,7 @@ impl<'a> Pass<'a> {
     /// Every linear map of every architecture is computed here: the place where a delta acts on one.
     pub fn linear_of(&self, _site: &str, weight: &str, bias: &str, x: Tensor<2>) -> Tensor<2> {
         let bias = self.parameters.contains_key(bias).then(|| self.vector(bias));
-        ops::linear(x, self.matrix(weight), bias)
+        ops::linear(x, self.matrix(weight), bias, self.precision)
     }
 
     /// Rows of a site's table. ids `[T]` -> `[T, d]`.

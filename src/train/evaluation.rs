@@ -11,7 +11,6 @@ use super::prediction::{self, Prediction};
 use crate::data::batch::Encoding;
 use crate::lang::metric;
 use crate::nn::models::Model;
-use crate::nn::pass::Pass;
 use crate::random::Key;
 
 /// Most tokens of an evaluation batch. Nothing is kept for a backward pass, so more fit than in training; larger ones
@@ -56,7 +55,7 @@ pub fn evaluate(model: &Model, objective: &dyn Objective, rows: Rows, seed: u64)
     let (mut sum, mut targets, mut predictions) = (0.0, 0, Vec::new());
     for range in batches(rows.encodings) {
         let chosen: Vec<usize> = range.collect();
-        let pass = Pass::evaluating(&model.parameters);
+        let pass = model.evaluating_pass();
         let Some(loss) = objective.loss(model, &pass, rows, &chosen, draws) else { continue };
         let value = loss.value()?;
         if !value.is_finite() {

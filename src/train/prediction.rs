@@ -7,7 +7,6 @@ use super::evaluation::batches;
 use crate::data::batch::{Batch, Encoding};
 use crate::lang::world::Task;
 use crate::nn::models::Model;
-use crate::nn::pass::Pass;
 
 /// A model's answer to one row.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,7 +38,7 @@ pub fn predict(model: &Model, task: &Task, encodings: &[Encoding]) -> Result<Vec
     let mut predictions = Vec::with_capacity(encodings.len());
     for range in batches(encodings) {
         let batch = Batch::pack(&encodings[range]);
-        let pass = Pass::evaluating(&model.parameters);
+        let pass = model.evaluating_pass();
         let first = model.encode_at(&pass, &batch, &batch.first_tokens());
         let logits = model.sequence_logits(&pass, first);
         predictions.extend(read(task, logits)?);

@@ -5,6 +5,7 @@ use indexmap::IndexMap;
 use super::error::TrainError;
 use super::schedule::{Schedule, Warmup};
 use crate::lang::value::Value;
+use crate::nn::ops::Precision;
 
 /// Which weights a stage hands on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub struct Settings {
     pub bias_correction: bool,
     /// Gradients whose global norm is larger are scaled down to it; 0 or none for no clipping. Default 1.
     pub max_grad_norm: Option<f64>,
+    /// How the factors of the linear maps' matrix products are rounded: `f32`, `f32_strict` or `bf16`. Default `f32`.
+    pub precision: Precision,
     /// Seed of data order, dropout, masks and new weights. Default 0.
     pub seed: u64,
     /// Stop after this many evaluations in a row without a better `metric` on the dev split. Default none: never.
@@ -76,6 +79,7 @@ impl Default for Settings {
             adam_epsilon: 1e-8,
             bias_correction: true,
             max_grad_norm: Some(1.0),
+            precision: Precision::F32,
             seed: 0,
             patience: None,
             metric: None,
@@ -107,6 +111,13 @@ impl Settings {
             max_grad_norm: match parameters.get("max_grad_norm") {
                 None => default.max_grad_norm,
                 Some(_) => read.number("max_grad_norm")?.filter(|&norm| norm != 0.0),
+            },
+            precision: match read.name("precision")? {
+                None => default.precision,
+                Some("f32") => Precision::F32,
+                Some("f32_strict") => Precision::F32Strict,
+                Some("bf16") => Precision::Bf16,
+                Some(other) => return Err(wrong("precision", format!("`{other}`"), "f32, f32_strict or bf16")),
             },
             seed: read.count("seed")?.unwrap_or(default.seed),
             patience: read.count("patience")?,
@@ -261,6 +272,7 @@ mod tests {
             ("adam_epsilon", Value::Float(1e-6)),
             ("bias_correction", Value::Bool(false)),
             ("max_grad_norm", Value::None),
+            ("precision", Value::Name("bf16".into())),
             ("seed", Value::Int(5)),
             ("patience", Value::Int(3)),
             ("metric", Value::Name("macro_f1".into())),
@@ -282,6 +294,7 @@ mod tests {
             adam_epsilon: 1e-6,
             bias_correction: false,
             max_grad_norm: None,
+            precision: Precision::Bf16,
             seed: 5,
             patience: Some(3),
             metric: Some("macro_f1".into()),
@@ -298,6 +311,7 @@ mod tests {
             ("batch_size", Value::Int(0)),
             ("learning_rate", Value::Float(f64::NAN)),
             ("schedule", Value::Name("step".into())),
+            ("precision", Value::Name("f16".into())),
             ("warmup", Value::Float(1.5)),
             ("bias_correction", Value::Int(1)),
             ("max_grad_norm", Value::Float(-1.0)),

@@ -4,7 +4,7 @@ use super::error::TrainError;
 use super::objective::{Objective, Rows};
 use crate::nn::models::Model;
 use crate::nn::parameters::Weight;
-use crate::nn::pass::{Gradients, Pass};
+use crate::nn::pass::Gradients;
 use crate::random::Key;
 
 /// What the passes of a step add up to. Losses and gradients are sums over targets, not means: a step's mean is taken
@@ -39,7 +39,7 @@ pub fn accumulate(
     let mut sum = Accumulated::default();
     for (index, chosen) in chosen.chunks(micro_batch_size).enumerate() {
         sum.tokens += rows.tokens(chosen);
-        let pass = Pass::training(&model.parameters, draws.dropout.at(index as u64));
+        let pass = model.training_pass(draws.dropout.at(index as u64));
         let Some(loss) = objective.loss(model, &pass, rows, chosen, draws.masks) else { continue };
         sum.loss += loss.value()?;
         sum.targets += loss.targets;

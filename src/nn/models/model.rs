@@ -11,13 +11,17 @@ use super::load::{LoadReport, Loaded, load};
 use crate::data::batch::{Batch, Tokens};
 use crate::hub::tensors::Tensors;
 use crate::lang::world::Task;
+use crate::nn::ops::Precision;
 use crate::nn::parameters::Parameters;
 use crate::nn::pass::Pass;
+use crate::random::Key;
 
 /// An architecture with its parameters.
 #[derive(Debug)]
 pub struct Model {
     pub parameters: Parameters,
+    /// Of the linear maps' products; 32-bit floats to begin with.
+    pub precision: Precision,
     device: Device,
     architecture: Box<dyn Architecture>,
     layout: Layout,
@@ -51,7 +55,8 @@ impl Model {
         let range = architecture.dimensions().initializer_range;
         let Loaded { parameters, carried, report } = load(&layout, tensors, range, seed, device)?;
         let (device, head, config) = (device.clone(), head.clone(), config.clone());
-        Ok((Self { parameters, device, architecture, layout, head, config, carried }, report))
+        let precision = Precision::default();
+        Ok((Self { parameters, precision, device, architecture, layout, head, config, carried }, report))
     }
 
     /// The parameters a configuration with a head has, without making any.
@@ -60,6 +65,16 @@ impl Model {
     /// As [`Model::new`] for the configuration.
     pub fn layout_of(config: &Value, head: &Head) -> Result<Layout, ModelError> {
         Ok(architecture(config)?.layout(head))
+    }
+
+    /// A pass that will be differentiated, see [`Pass::training`].
+    pub fn training_pass(&self, key: Key) -> Pass<'_> {
+        Pass::training(&self.parameters, key).with_precision(self.precision)
+    }
+
+    /// A pass without gradients and dropout.
+    pub fn evaluating_pass(&self) -> Pass<'_> {
+        Pass::evaluating(&self.parameters).with_precision(self.precision)
     }
 
     /// Encodes a batch. -> `[T, hidden_size]`.

@@ -87,9 +87,10 @@ multiversion! {
         for (block, values) in (first..).zip(values.as_chunks_mut::<{ Mask::BLOCK }>().0) {
             let draws = key.block(block);
             let (lower, upper) = values.split_at_mut(Key::BLOCK);
-            for ((lower, upper), draw) in lower.iter_mut().zip(upper).zip(draws.as_flattened()) {
-                *lower *= if draw & 0xFFFF >= threshold { scale } else { 0.0 };
-                *upper *= if draw >> 16 >= threshold { scale } else { 0.0 };
+            let draws = draws.as_flattened();
+            for at in 0..Key::BLOCK {
+                lower[at] *= if draws[at] & 0xFFFF >= threshold { scale } else { 0.0 };
+                upper[at] *= if draws[at] >> 16 >= threshold { scale } else { 0.0 };
             }
         }
     }

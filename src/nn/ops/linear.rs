@@ -1,26 +1,34 @@
 //! Affine maps.
 
-use burn::tensor::Tensor;
+use burn::tensor::{FloatDType, Tensor};
 
 use super::extension::{Array, Kernel, apply, array, on_host, rows_columns, values};
 use super::math::multiversion;
-use super::matmul::{Matrix, multiply};
+use super::matmul::{Matrix, Precision, multiply};
 use super::parallel::{PIECE, pieces, rows_of_piece};
 
-/// `x W^T + b`. x `[T, in]`, weight `[out, in]` (as `transformers` stores it), bias `[out]` -> `[T, out]`.
-pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
+/// `x W^T + b`; `precision` is that of the matrix products, forward and backward. x `[T, in]`, weight `[out, in]` (as
+/// `transformers` stores it), bias `[out]` -> `[T, out]`.
+pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>, precision: Precision) -> Tensor<2> {
     if !on_host(&x) {
-        return twin(x, weight, bias);
+        return twin(x, weight, bias, precision);
     }
+    let kernel = Linear { precision };
     match bias {
-        Some(bias) => apply(Linear, [x.into(), weight.into(), bias.into()]),
-        None => apply(Linear, [x.into(), weight.into()]),
+        Some(bias) => apply(kernel, [x.into(), weight.into(), bias.into()]),
+        None => apply(kernel, [x.into(), weight.into()]),
     }
 }
 
 /// The same of burn's operations.
-pub fn twin(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
-    let product = x.matmul(weight.transpose());
+pub fn twin(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>, precision: Precision) -> Tensor<2> {
+    let product = match precision {
+        Precision::Bf16 => {
+            let (x, weight) = (x.cast(FloatDType::BF16), weight.cast(FloatDType::BF16));
+            x.matmul(weight.transpose()).cast(FloatDType::F32)
+        }
+        Precision::F32 | Precision::F32Strict => x.matmul(weight.transpose()),
+    };
     match bias {
         Some(bias) => product + bias.unsqueeze(),
         None => product,
@@ -29,7 +37,9 @@ pub fn twin(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<
 
 /// Inputs: x, weight, and maybe bias.
 #[derive(Debug, Clone)]
-struct Linear;
+struct Linear {
+    precision: Precision,
+}
 
 impl Kernel for Linear {
     /// The input for the weight's gradient, the weight for the input's.
@@ -47,7 +57,7 @@ impl Kernel for Linear {
         }
         let x = Matrix::new(values(&inputs[0]), tokens, d_in);
         let weight = Matrix::new(values(&inputs[1]), d_out, d_in);
-        multiply(&mut out, inputs.len() > 2, x, weight.transposed());
+        multiply(&mut out, inputs.len() > 2, x, weight.transposed(), self.precision);
         let saved = (tracked[1].then(|| inputs[0].clone()), tracked[0].then(|| inputs[1].clone()));
         (array(out, [tokens, d_out]), saved)
     }
@@ -59,13 +69,13 @@ impl Kernel for Linear {
         let dx = weight.filter(|_| needed[0]).map(|weight| {
             let (_, d_in) = rows_columns(&weight);
             let mut out = vec![0.0; tokens * d_in];
-            multiply(&mut out, false, g, Matrix::new(values(&weight), d_out, d_in));
+            multiply(&mut out, false, g, Matrix::new(values(&weight), d_out, d_in), self.precision);
             array(out, [tokens, d_in])
         });
         let dw = x.filter(|_| needed[1]).map(|x| {
             let (_, d_in) = rows_columns(&x);
             let mut out = vec![0.0; d_out * d_in];
-            multiply(&mut out, false, g.transposed(), Matrix::new(values(&x), tokens, d_in));
+            multiply(&mut out, false, g.transposed(), Matrix::new(values(&x), tokens, d_in), self.precision);
             array(out, [d_out, d_in])
         });
         let mut gradients = vec![dx, dw];
@@ -110,8 +120,11 @@ mod tests {
     use super::super::oracle::*;
     use super::*;
 
+    /// The same on every machine; `matmul`'s own tests are about the others.
+    const STRICT: Precision = Precision::F32Strict;
+
     fn with_bias(inputs: &[Tensor<2>]) -> Tensor<2> {
-        linear(inputs[0].clone(), inputs[1].clone(), Some(vector(&inputs[2])))
+        linear(inputs[0].clone(), inputs[1].clone(), Some(vector(&inputs[2])), STRICT)
     }
 
     fn inputs(tokens: usize, d_in: usize, d_out: usize) -> Vec<Value> {
@@ -122,11 +135,30 @@ mod tests {
     fn linear_maps_agree_with_burn() {
         for (tokens, d_in, d_out) in [(1, 1, 1), (7, 5, 3), (1, 33, 70), (70, 16, 130)] {
             let inputs = inputs(tokens, d_in, d_out);
-            let theirs = |inputs: &[Tensor<2>]| twin(inputs[0].clone(), inputs[1].clone(), Some(vector(&inputs[2])));
+            let theirs =
+                |inputs: &[Tensor<2>]| twin(inputs[0].clone(), inputs[1].clone(), Some(vector(&inputs[2])), STRICT);
             agrees_with_twin(&with_bias, &theirs, &inputs);
-            let ours = |inputs: &[Tensor<2>]| linear(inputs[0].clone(), inputs[1].clone(), None);
-            let theirs = |inputs: &[Tensor<2>]| twin(inputs[0].clone(), inputs[1].clone(), None);
+            let ours = |inputs: &[Tensor<2>]| linear(inputs[0].clone(), inputs[1].clone(), None, STRICT);
+            let theirs = |inputs: &[Tensor<2>]| twin(inputs[0].clone(), inputs[1].clone(), None, STRICT);
             agrees_with_twin(&ours, &theirs, &inputs[..2]);
+        }
+    }
+
+    /// A sum of n products of factors rounded to 8 bits is off by about 2^-8 sqrt(n) of a product.
+    #[test]
+    fn linear_maps_of_bfloat16s_agree_with_floats_to_their_precision() {
+        let inputs = inputs(70, 96, 130);
+        let with = |precision| {
+            let op = move |inputs: &[Tensor<2>]| {
+                linear(inputs[0].clone(), inputs[1].clone(), Some(vector(&inputs[2])), precision)
+            };
+            run(&op, &inputs, &[true; 3])
+        };
+        let (exact, rounded) = (with(STRICT), with(Precision::Bf16));
+        close("output", &rounded.0, &exact.0, 1e-2);
+        assert_ne!(rounded.0, exact.0);
+        for (rounded, exact) in rounded.1.iter().zip(&exact.1) {
+            close("gradient", rounded.as_ref().unwrap(), exact.as_ref().unwrap(), 1e-2);
         }
     }
 
@@ -141,13 +173,13 @@ mod tests {
         let expected = run(&with_bias, &inputs, &[false, true, false]);
         let weight = leaf(&inputs[1]);
         let tracked = Tensor::<2>::from_inner(weight.clone()).require_grad();
-        let output = linear(leaf(&inputs[0]), tracked.clone(), Some(vector(&leaf(&inputs[2]))));
+        let output = linear(leaf(&inputs[0]), tracked.clone(), Some(vector(&leaf(&inputs[2]))), STRICT);
         assert!(output.device().is_autodiff());
         assert_eq!(read(output.clone().inner()), expected.0);
         assert!(tracked.grad(&output.sum().backward()).is_some());
 
         // On autodiff, but nothing to differentiate.
-        let constant = linear(Tensor::from_inner(leaf(&inputs[0])), weight, None);
+        let constant = linear(Tensor::from_inner(leaf(&inputs[0])), weight, None, STRICT);
         assert!(constant.device().is_autodiff() && !constant.is_require_grad());
     }
 

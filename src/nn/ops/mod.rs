@@ -30,3 +30,4 @@ pub use embedding::{embedding, gather};
 pub use gelu::gelu;
 pub use layer_norm::layer_norm;
 pub use linear::linear;
+pub use matmul::Precision;
