@@ -17,8 +17,16 @@ pub(super) struct Stage {
 impl Stage {
     pub fn run(self) -> ExitCode {
         keep_pages();
+        work_here();
         exec::stage::run_child(&self.spec, methods::run)
     }
+}
+
+/// Makes this thread one of those that share the work. Otherwise it would hand over every loop of every op and sleep until
+/// another thread has woken up, done it and woken this one.
+fn work_here() {
+    // Fails only where the threads have been started already, which costs nothing but time.
+    let _ = rayon::ThreadPoolBuilder::new().use_current_thread().build_global();
 }
 
 /// Training allocates and frees the same large buffers in every step. Handing them back to the system each time would cost

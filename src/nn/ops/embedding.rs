@@ -5,7 +5,7 @@ use std::sync::Arc;
 use burn::tensor::{Int, Tensor, TensorData};
 use rayon::prelude::*;
 
-use super::extension::{Array, Kernel, apply, array, on_host, rows_columns, values};
+use super::extension::{Array, Kernel, apply, array, on_host, rows_columns, space, values};
 use super::parallel::{PIECE, pieces, rows_of_piece};
 
 /// Rows of a table. table `[V, d]`, ids `[T]` -> `[T, d]`. Panics when an id has no row.
@@ -39,7 +39,7 @@ impl Kernel for Rows {
     fn forward(&self, inputs: Vec<Array>, _: &[bool]) -> (Array, Self::Saved) {
         let (count, d) = rows_columns(&inputs[0]);
         let source = values(&inputs[0]);
-        let mut out = vec![0.0; self.rows.len() * d];
+        let mut out = space(self.rows.len() * d);
         pieces(&mut out, rows_of_piece(d) * d.max(1), |first, piece| {
             for (into, row) in piece.chunks_exact_mut(d.max(1)).zip(&self.rows[first / d.max(1)..]) {
                 let row = *row as usize;

@@ -132,6 +132,19 @@ pub fn array<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> Array {
     Array::new(Bytes::from_elems(values), Layout::contiguous(Shape::from(shape)), DType::F32)
 }
 
+/// Memory for `count` values, for kernels that write every one of them: filling it with zeros first would be one thread's
+/// work.
+pub fn space(count: usize) -> Vec<f32> {
+    let mut values = Vec::with_capacity(count);
+    // SAFETY: the capacity was just asked for; every pattern of bits is a float, and the callers read none before they
+    // have written it.
+    #[allow(clippy::uninit_vec)]
+    unsafe {
+        values.set_len(count);
+    }
+    values
+}
+
 /// The values of a contiguous array.
 pub fn values(array: &Array) -> &[f32] {
     array.as_slice().expect("kernels see contiguous arrays of 32-bit floats")

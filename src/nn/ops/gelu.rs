@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use super::extension::{Array, Kernel, apply, array, on_host, rows_columns, values, values_mut};
+use super::extension::{Array, Kernel, apply, array, on_host, rows_columns, space, values, values_mut};
 use super::math::{multiversion, normal};
 use super::parallel::{PIECE, pieces};
 
@@ -31,7 +31,7 @@ impl Kernel for Gelu {
             return (x, None);
         }
         let (tokens, d) = rows_columns(&x);
-        let (mut out, from) = (vec![0.0; tokens * d], values(&x));
+        let (mut out, from) = (space(tokens * d), values(&x));
         pieces(&mut out, PIECE, |first, piece| value(piece, &from[first..first + piece.len()]));
         (array(out, [tokens, d]), Some(x))
     }

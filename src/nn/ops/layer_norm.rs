@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use rayon::prelude::*;
 
 use super::dropout::{self, Dropout, Mask};
-use super::extension::{Array, Kernel, apply, array, on_host, rows_columns, values, values_mut};
+use super::extension::{Array, Kernel, apply, array, on_host, rows_columns, space, values, values_mut};
 use super::math::{LANES, fold, multiversion, sum};
 use super::parallel::{PIECE, pieces, rows_of_piece};
 
@@ -97,7 +97,7 @@ impl Kernel for LayerNorm {
                 }
             });
         }
-        let mut out = vec![0.0; tokens * d];
+        let mut out = space(tokens * d);
         let mut moments = vec![[0.0; 2]; tokens];
         let (weights, biases, sums) = (values(&weight), values(&bias), values(&sum));
         assert!(weights.len() == d && biases.len() == d, "one weight and bias for each of {d} features");

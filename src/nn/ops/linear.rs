@@ -2,7 +2,7 @@
 
 use burn::tensor::{FloatDType, Tensor};
 
-use super::extension::{Array, Kernel, apply, array, on_host, rows_columns, values};
+use super::extension::{Array, Kernel, apply, array, on_host, rows_columns, space, values};
 use super::math::multiversion;
 use super::matmul::{Matrix, Precision, multiply};
 use super::parallel::{PIECE, pieces, rows_of_piece};
@@ -47,7 +47,7 @@ impl Kernel for Linear {
 
     fn forward(&self, inputs: Vec<Array>, tracked: &[bool]) -> (Array, Self::Saved) {
         let ((tokens, d_in), (d_out, _)) = (rows_columns(&inputs[0]), rows_columns(&inputs[1]));
-        let mut out = vec![0.0; tokens * d_out];
+        let mut out = space(tokens * d_out);
         if let Some(bias) = inputs.get(2) {
             let bias = values(bias);
             assert_eq!(bias.len(), d_out, "one bias for each output of a linear map");
@@ -68,13 +68,13 @@ impl Kernel for Linear {
         let g = Matrix::new(values(&gradient), tokens, d_out);
         let dx = weight.filter(|_| needed[0]).map(|weight| {
             let (_, d_in) = rows_columns(&weight);
-            let mut out = vec![0.0; tokens * d_in];
+            let mut out = space(tokens * d_in);
             multiply(&mut out, false, g, Matrix::new(values(&weight), d_out, d_in), self.precision);
             array(out, [tokens, d_in])
         });
         let dw = x.filter(|_| needed[1]).map(|x| {
             let (_, d_in) = rows_columns(&x);
-            let mut out = vec![0.0; d_out * d_in];
+            let mut out = space(d_out * d_in);
             multiply(&mut out, false, g.transposed(), Matrix::new(values(&x), tokens, d_in), self.precision);
             array(out, [d_out, d_in])
         });

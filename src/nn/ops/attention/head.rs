@@ -1,5 +1,7 @@
 //! Attention of one head over one sequence, a tile of queries at a time.
 
+#![allow(clippy::needless_range_loop)] // see the loops at the end
+
 use super::product::{Left, PADDING, Size, product, stride};
 use crate::nn::ops::dropout::Mask;
 use crate::nn::ops::math::{exp, max, multiversion, sum};
@@ -96,6 +98,11 @@ impl Head {
         let gradient = self.load(&mut scratch.gradient, self.of_queries(gradient), 1.0);
         let d_keys = sized(&mut scratch.d_keys, length * narrow);
         let d_values = sized(&mut scratch.d_values, length * narrow);
+        if self.queries == 0 {
+            // Nobody asks these keys.
+            d_keys.fill(0.0);
+            d_values.fill(0.0);
+        }
         for start in (0..self.queries).step_by(TILE) {
             let rows = TILE.min(self.queries - start);
             let probabilities = sized(&mut scratch.probabilities, rows * wide);
@@ -150,14 +157,7 @@ impl Head {
     fn load<'a>(&self, into: &'a mut Vec<f32>, rows: &[f32], scale: f32) -> &'a [f32] {
         let stride = stride(self.head_dim);
         let into = sized(into, rows.len() / self.d * stride);
-        for (into, row) in into.chunks_exact_mut(stride).zip(rows.chunks_exact(self.d)) {
-            let row = &row[self.column..][..self.head_dim];
-            let (into, padding) = into.split_at_mut(row.len());
-            for (into, value) in into.iter_mut().zip(row) {
-                *into = value * scale;
-            }
-            padding.fill(0.0);
-        }
+        copy_columns(into, stride, rows, self.d, self.column, self.head_dim, scale);
         into
     }
 
@@ -165,25 +165,13 @@ impl Head {
     fn load_turned<'a>(&self, into: &'a mut Vec<f32>, packed: &[f32]) -> &'a [f32] {
         let stride = stride(self.keys);
         let into = sized(into, self.head_dim * stride);
-        for row in into.chunks_exact_mut(stride) {
-            row[self.keys..].fill(0.0);
-        }
-        for (at, row) in self.of_keys(packed).chunks_exact(self.d).enumerate() {
-            let row = &row[self.column..][..self.head_dim];
-            for (into, value) in into[at..].iter_mut().step_by(stride).zip(row) {
-                *into = *value;
-            }
-        }
+        turn_columns(into, stride, self.of_keys(packed), self.d, self.column, self.head_dim);
         into
     }
 
     /// Copies rows of `head_dim` elements into rows of a packed batch.
     fn store(&self, from: &[f32], scale: f32, rows: &mut [&mut [f32]]) {
-        for (row, from) in rows.iter_mut().zip(from.chunks_exact(stride(self.head_dim))) {
-            for (into, value) in row.iter_mut().zip(from) {
-                *into = value * scale;
-            }
-        }
+        store_rows(rows, from, stride(self.head_dim), scale);
     }
 
     /// The dropout factors of a tile of probabilities: `[rows, keys]`.
@@ -205,27 +193,92 @@ fn sized(buffer: &mut Vec<f32>, size: usize) -> &mut [f32] {
     &mut buffer[..size]
 }
 
+// The loops below index: adapters of iterators are calls where functions are compiled for several instruction sets, one
+// for each short row.
+
+multiversion! {
+    /// Columns `first..first + width` of rows of `d` elements, times `scale`, into rows `stride` apart filled up with
+    /// zeros.
+    fn copy_columns(into: &mut [f32], stride: usize, rows: &[f32], d: usize, first: usize, width: usize, scale: f32) {
+        for row in 0..rows.len() / d {
+            let (into, from) = (&mut into[row * stride..][..stride], &rows[row * d + first..][..width]);
+            for at in 0..width {
+                into[at] = from[at] * scale;
+            }
+            into[width..].fill(0.0);
+        }
+    }
+}
+
+multiversion! {
+    /// The transpose of columns `first..first + width` of rows of `d` elements, into rows `stride` apart filled up with
+    /// zeros. In squares, so that what is read and written stays in the nearest cache.
+    fn turn_columns(into: &mut [f32], stride: usize, rows: &[f32], d: usize, first: usize, width: usize) {
+        const SIDE: usize = 16;
+        let count = rows.len() / d;
+        for left in (0..width).step_by(SIDE) {
+            let columns = SIDE.min(width - left);
+            for top in (0..count).step_by(SIDE) {
+                let height = SIDE.min(count - top);
+                let mut square = [[0.0; SIDE]; SIDE];
+                for row in 0..height {
+                    let from = &rows[(top + row) * d + first + left..][..columns];
+                    for column in 0..columns {
+                        square[column][row] = from[column];
+                    }
+                }
+                // A row of the result has room for whole squares: see `stride`.
+                for column in 0..columns {
+                    into[(left + column) * stride + top..][..SIDE].copy_from_slice(&square[column]);
+                }
+            }
+        }
+        for column in 0..width {
+            into[column * stride + count.next_multiple_of(SIDE)..(column + 1) * stride].fill(0.0);
+        }
+    }
+}
+
+multiversion! {
+    /// Rows `stride` apart, times `scale`, into others.
+    fn store_rows(into: &mut [&mut [f32]], from: &[f32], stride: usize, scale: f32) {
+        for row in 0..into.len().min(from.len() / stride) {
+            let into = &mut *into[row];
+            let from = &from[row * stride..][..into.len()];
+            for at in 0..into.len() {
+                into[at] = from[at] * scale;
+            }
+        }
+    }
+}
+
 multiversion! {
     /// Scores `[rows, length]`, computed up to column `span`, to probabilities times dropout's factors.
     fn softmax(scores: &mut [f32], normalisers: &mut [f32], factors: Option<&[f32]>, length: usize, span: usize) {
-        for (index, (row, normaliser)) in scores.chunks_exact_mut(stride(length)).zip(normalisers).enumerate() {
-            let row = &mut row[..span];
+        let stride = stride(length);
+        for index in 0..normalisers.len() {
+            let row = &mut scores[index * stride..][..span];
             // The padding takes part with probability 0, so that rows are whole registers.
             row[length..].fill(f32::NEG_INFINITY);
             let largest = max(row);
-            for value in row.iter_mut() {
-                *value = exp(*value - largest);
+            for at in 0..span {
+                row[at] = exp(row[at] - largest);
             }
             let total = sum(row, |value| value);
-            *normaliser = largest + total.ln();
+            normalisers[index] = largest + total.ln();
             let scale = 1.0 / total;
             match factors {
                 Some(factors) => {
-                    for (value, factor) in row.iter_mut().zip(&factors[index * length..][..length]) {
-                        *value *= scale * factor;
+                    let (row, factors) = (&mut row[..length], &factors[index * length..][..length]);
+                    for at in 0..length {
+                        row[at] *= scale * factors[at];
                     }
                 }
-                None => row.iter_mut().for_each(|value| *value *= scale),
+                None => {
+                    for at in 0..span {
+                        row[at] *= scale;
+                    }
+                }
             }
         }
     }
@@ -242,32 +295,32 @@ multiversion! {
         length: usize,
         span: usize,
     ) {
-        let rows = scores.chunks_exact_mut(stride(length)).zip(slopes.chunks_exact_mut(stride(length))).zip(normalisers);
-        for (index, ((row, slopes), normaliser)) in rows.enumerate() {
-            let (row, slopes) = (&mut row[..span], &mut slopes[..span]);
+        let stride = stride(length);
+        for index in 0..normalisers.len() {
+            let (row, slopes) = (&mut scores[index * stride..][..span], &mut slopes[index * stride..][..span]);
             row[length..].fill(f32::NEG_INFINITY);
-            for value in row.iter_mut() {
-                *value = exp(*value - normaliser);
+            for at in 0..span {
+                row[at] = exp(row[at] - normalisers[index]);
             }
             match factors {
                 None => {
-                    for (slope, value) in slopes.iter_mut().zip(row.iter()) {
-                        *slope *= value;
+                    for at in 0..span {
+                        slopes[at] *= row[at];
                     }
                     let total = sum(slopes, |value| value);
-                    for (slope, value) in slopes.iter_mut().zip(row.iter()) {
-                        *slope -= value * total;
+                    for at in 0..span {
+                        slopes[at] -= row[at] * total;
                     }
                 }
                 Some(factors) => {
                     let factors = &factors[index * length..][..length];
-                    for ((slope, value), factor) in slopes.iter_mut().zip(row.iter()).zip(factors) {
-                        *slope *= value * factor;
+                    for at in 0..length {
+                        slopes[at] *= row[at] * factors[at];
                     }
-                    let total = sum(slopes, |value| value);
-                    for ((slope, value), factor) in slopes.iter_mut().zip(row.iter_mut()).zip(factors) {
-                        *slope -= *value * total;
-                        *value *= factor;
+                    let total = sum(slopes, |value| value); // of padding nothing: values were filled up with zeros
+                    for at in 0..length {
+                        slopes[at] -= row[at] * total;
+                        row[at] *= factors[at];
                     }
                 }
             }

@@ -9,7 +9,7 @@ use burn::tensor::Tensor;
 use rayon::prelude::*;
 
 use super::dropout::{Dropout, Mask};
-use super::extension::{Array, Kernel, apply, array, on_host, rows_columns, values};
+use super::extension::{Array, Kernel, apply, array, on_host, rows_columns, space, values};
 use head::{Head, Scratch};
 
 mod head;
@@ -144,7 +144,7 @@ impl Kernel for Attention {
         let [query, key, value] = <[Array; 3]>::try_from(inputs).expect("three inputs");
         let (tokens, d) = rows_columns(&query);
         let packed = [&query, &key, &value].map(values);
-        let mut out = vec![0.0; tokens * d];
+        let mut out = space(tokens * d);
         let mut normalisers = vec![0.0; tokens * self.heads];
         let mut rest = normalisers.as_mut_slice();
         let heads: Vec<_> = self
@@ -165,7 +165,7 @@ impl Kernel for Attention {
         let d = rows_columns(&query).1;
         let packed = [&query, &key, &value, &gradient].map(values);
         let (queries, keys) = (rows_columns(&query).0, rows_columns(&key).0);
-        let mut gradients = [vec![0.0; queries * d], vec![0.0; keys * d], vec![0.0; keys * d]];
+        let mut gradients = [queries * d, keys * d, keys * d].map(space);
         let [d_query, d_key, d_value] = &mut gradients;
         let d_query = self.parts(d_query, d, &self.bounds.queries);
         let [d_key, d_value] = [d_key, d_value].map(|gradient| self.parts(gradient, d, &self.bounds.keys));
