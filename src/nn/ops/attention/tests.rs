@@ -50,6 +50,7 @@ fn fewer_queries_than_keys_agree_with_burn_and_with_all_queries() {
             |x: &[Tensor<2>]| twin::twin(x[0].clone(), x[1].clone(), x[2].clone(), heads, bounds.clone(), dropout);
         agrees_with_twin(&|x| some(x, dropout), &theirs, &inputs);
     }
+    same_bits_for_any_number_of_threads(&|x| some(x, site()), &inputs);
     let found = run(&|x| some(x, None), &inputs, &[false; 3]).0;
     let expected: Vec<f32> = rows.iter().flat_map(|row| all[row * d..][..d].to_vec()).collect();
     close("outputs", &found, &expected, 1e-6);
