@@ -10,11 +10,12 @@ use burn::tensor::{Device, Tensor, TensorData};
 use ftp::data::batch::{Batch, Encoding};
 use ftp::hub::tensors::{HostTensor, Tensors};
 use ftp::hub::{Directory, read_safetensors, write_model};
+use ftp::nn::gradient::Gradients;
 use ftp::nn::models::layout::{Part, Role, Slot};
 use ftp::nn::models::{Head, Model};
 use ftp::nn::ops;
 use ftp::nn::parameters::Weight;
-use ftp::nn::pass::{Gradients, without_gradient};
+use ftp::nn::pass::without_gradient;
 use ftp::random::Key;
 use serde_json::{Value, json};
 

@@ -1,16 +1,15 @@
 //! One forward pass: where architectures meet parameters, deltas and dropout.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use burn::tensor::Tensor;
 use indexmap::IndexMap;
 
+use super::gradient::{Gradient, Gradients, Rows};
 use super::ops::{self, Bounds, Dropout, Precision};
 use super::parameters::{Parameters, Weight};
 use crate::random::Key;
-
-/// Gradients of the trainable parameters, by name; plain tensors.
-pub type Gradients = IndexMap<String, Weight>;
 
 /// The sites of one forward pass. Architectures call their maps, norms and embeddings through it, by name.
 ///
@@ -26,6 +25,14 @@ struct Training<'a> {
     key: Key,
     /// Tracked tensors of the trainable parameters. One leaf each, so that uses of a tied weight add up.
     leaves: IndexMap<&'a str, Weight>,
+    /// Rows looked up in trainable tables, tracked by themselves: so a gradient holds these rows, not the whole table.
+    lookups: RefCell<Vec<Lookup<'a>>>,
+}
+
+struct Lookup<'a> {
+    table: &'a str,
+    ids: Arc<[u32]>,
+    rows: Tensor<2>,
 }
 
 impl<'a> Pass<'a> {
@@ -40,7 +47,7 @@ impl<'a> Pass<'a> {
             };
             (name.as_str(), leaf)
         });
-        let training = Some(Training { key, leaves: leaves.collect() });
+        let training = Some(Training { key, leaves: leaves.collect(), lookups: RefCell::default() });
         Self { parameters, precision: Precision::default(), training }
     }
 
@@ -54,7 +61,7 @@ impl<'a> Pass<'a> {
         Self { precision, ..self }
     }
 
-    /// Gradients of `loss` with respect to every trainable parameter it depends on. The pass ends here and lets go of the
+    /// Gradients of `loss` with respect to every trainable parameter it depends on, in the parameters' order. The pass ends here and lets go of the
     /// parameters, so that they can be updated in place.
     pub fn gradients(self, loss: Tensor<1>) -> Gradients {
         let Some(training) = self.training.filter(|_| loss.is_tracked()) else {
@@ -62,14 +69,26 @@ impl<'a> Pass<'a> {
         };
         let mut all = loss.backward();
         drop(loss);
-        let gradients = training.leaves.into_iter().filter_map(|(name, leaf)| {
+        let whole = training.leaves.into_iter().filter_map(|(name, leaf)| {
             let gradient = match leaf {
                 Weight::Vector(vector) => Weight::Vector(vector.grad_remove(&mut all)?),
                 Weight::Matrix(matrix) => Weight::Matrix(matrix.grad_remove(&mut all)?),
             };
-            Some((name.to_string(), gradient))
+            Some((name.to_string(), Gradient::Whole(gradient)))
         });
-        gradients.collect()
+        let mut gradients: Gradients = whole.collect();
+        for Lookup { table, ids, rows } in training.lookups.into_inner() {
+            let Some(gradient) = rows.grad_remove(&mut all) else { continue };
+            let height = self.parameters[table].weight.shape()[0];
+            let rows = Gradient::Rows(Rows::looked_up(&ids, gradient, height));
+            let sum = match gradients.swap_remove(table) {
+                Some(gradient) => gradient.plus(rows),
+                None => rows,
+            };
+            gradients.insert(table.to_string(), sum);
+        }
+        gradients.sort_by_cached_key(|name, _| self.parameters.get_index_of(name));
+        gradients
     }
 
     /// The linear map of a site. x `[T, in]` -> `[T, out]`.
@@ -88,7 +107,17 @@ impl<'a> Pass<'a> {
 
     /// Rows of a site's table. ids `[T]` -> `[T, d]`.
     pub fn embedding(&self, site: &str, ids: Arc<[u32]>) -> Tensor<2> {
-        ops::embedding(self.matrix(&format!("{site}.weight")), ids)
+        let name = format!("{site}.weight");
+        if let Some(training) = &self.training
+            && let Some((table, _)) = training.leaves.get_key_value(name.as_str())
+            && let Some(Weight::Matrix(weight)) = self.parameters.get(&name).map(|parameter| &parameter.weight)
+            && ops::on_host(weight)
+        {
+            let rows = ops::embedding(weight.clone(), ids.clone()).autodiff().require_grad();
+            training.lookups.borrow_mut().push(Lookup { table, ids, rows: rows.clone() });
+            return rows;
+        }
+        ops::embedding(self.matrix(&name), ids)
     }
 
     /// `LayerNorm(residual + dropout(x))` of a site; `dropout` is a probability. x, residual `[T, d]` -> `[T, d]`.

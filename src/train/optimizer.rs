@@ -4,15 +4,27 @@ use burn::tensor::Tensor;
 use indexmap::IndexMap;
 
 use super::settings::Settings;
+use crate::nn::gradient::{Gradient, Gradients, Rows};
 use crate::nn::ops;
 use crate::nn::parameters::{Parameters, Weight};
-use crate::nn::pass::Gradients;
 
 /// Adam's two running means of one parameter, and how often it was updated.
 struct Moments {
     first: Weight,
     second: Weight,
     updates: u64,
+    /// Of a table whose gradients have all been rows: which rows have had one.
+    touched: Option<Vec<bool>>,
+}
+
+impl Moments {
+    fn of(parameter: &Weight, gradient: &Gradient) -> Self {
+        let touched = match gradient {
+            Gradient::Whole(_) => None,
+            Gradient::Rows(rows) => Some(vec![false; rows.height]),
+        };
+        Self { first: zeros_like(parameter), second: zeros_like(parameter), updates: 0, touched }
+    }
 }
 
 /// AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101) with optional bias correction. Only parameters that receive
@@ -44,11 +56,7 @@ impl Optimizer {
         for (name, gradient) in gradients {
             let Some(parameter) = parameters.get_mut(&name).filter(|parameter| parameter.trainable) else { continue };
             let decays = decays(&name);
-            let moments = self.moments.entry(name).or_insert_with(|| Moments {
-                first: zeros_like(&gradient),
-                second: zeros_like(&gradient),
-                updates: 0,
-            });
+            let moments = self.moments.entry(name).or_insert_with(|| Moments::of(&parameter.weight, &gradient));
             moments.updates += 1;
             let rule = ops::AdamW {
                 learning_rate,
@@ -57,12 +65,15 @@ impl Optimizer {
                 scale,
                 ..self.rule
             };
-            match (&mut parameter.weight, gradient, &mut moments.first, &mut moments.second) {
-                (Weight::Vector(weight), Weight::Vector(gradient), Weight::Vector(first), Weight::Vector(second)) => {
-                    apply(&rule, weight, gradient, first, second);
+            let Moments { first, second, touched, .. } = moments;
+            match (&mut parameter.weight, gradient, first, second) {
+                (Weight::Matrix(weight), Gradient::Rows(rows), Weight::Matrix(first), Weight::Matrix(second)) => {
+                    let touched = touched.get_or_insert_with(|| vec![true; rows.height]);
+                    apply_rows(&rule, weight, rows, first, second, touched);
                 }
-                (Weight::Matrix(weight), Weight::Matrix(gradient), Weight::Matrix(first), Weight::Matrix(second)) => {
-                    apply(&rule, weight, gradient, first, second);
+                (weight, Gradient::Whole(gradient), first, second) => {
+                    *touched = None;
+                    apply_whole(&rule, weight, gradient, first, second);
                 }
                 _ => unreachable!("a gradient has its parameter's rank"),
             }
@@ -87,11 +98,7 @@ pub fn decays(name: &str) -> bool {
 
 /// The global L2 norm, in f64 and in the gradients' order.
 pub fn global_norm(gradients: &Gradients) -> f64 {
-    let squares = gradients.values().map(|gradient| match gradient {
-        Weight::Vector(gradient) => ops::squared_sum(gradient),
-        Weight::Matrix(gradient) => ops::squared_sum(gradient),
-    });
-    squares.sum::<f64>().sqrt()
+    gradients.values().map(Gradient::squared_sum).sum::<f64>().sqrt()
 }
 
 /// What gradients of this norm are multiplied by: PyTorch's `clip_grad_norm_`.
@@ -99,17 +106,34 @@ pub fn clip_coefficient(norm: f64, max_grad_norm: Option<f64>) -> f64 {
     max_grad_norm.map_or(1.0, |max| (max / (norm + 1e-6)).min(1.0))
 }
 
-/// The tensors are moved through the update, not shared with it, so that it can work in place.
-fn apply<const D: usize>(
+fn apply_whole(rule: &ops::AdamW, weight: &mut Weight, gradient: Weight, first: &mut Weight, second: &mut Weight) {
+    match (weight, gradient, first, second) {
+        (Weight::Vector(weight), Weight::Vector(gradient), Weight::Vector(first), Weight::Vector(second)) => {
+            (*weight, *first, *second) = rule.update(take(weight), gradient, take(first), take(second));
+        }
+        (Weight::Matrix(weight), Weight::Matrix(gradient), Weight::Matrix(first), Weight::Matrix(second)) => {
+            (*weight, *first, *second) = rule.update(take(weight), gradient, take(first), take(second));
+        }
+        _ => unreachable!("a gradient has its parameter's rank"),
+    }
+}
+
+fn apply_rows(
     rule: &ops::AdamW,
-    weight: &mut Tensor<D>,
-    gradient: Tensor<D>,
-    first: &mut Tensor<D>,
-    second: &mut Tensor<D>,
+    weight: &mut Tensor<2>,
+    Rows { rows, values, .. }: Rows,
+    first: &mut Tensor<2>,
+    second: &mut Tensor<2>,
+    touched: &mut [bool],
 ) {
-    let device = gradient.device();
-    let take = |tensor: &mut Tensor<D>| std::mem::replace(tensor, Tensor::empty([0; D], &device));
-    (*weight, *first, *second) = rule.update(take(weight), gradient, take(first), take(second));
+    let moments = [take(first), take(second)];
+    (*weight, *first, *second) = rule.update_rows(take(weight), &rows, values, moments, touched);
+}
+
+/// Tensors are moved through an update, not shared with it, so that it can work in place.
+fn take<const D: usize>(tensor: &mut Tensor<D>) -> Tensor<D> {
+    let empty = Tensor::empty([0; D], &tensor.device());
+    std::mem::replace(tensor, empty)
 }
 
 fn zeros_like(weight: &Weight) -> Weight {

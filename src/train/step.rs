@@ -2,9 +2,9 @@
 
 use super::error::TrainError;
 use super::objective::{Objective, Rows};
+use crate::nn::gradient::Gradients;
 use crate::nn::models::Model;
-use crate::nn::parameters::Weight;
-use crate::nn::pass::Gradients;
+
 use crate::random::Key;
 
 /// What the passes of a step add up to. Losses and gradients are sums over targets, not means: a step's mean is taken
@@ -54,13 +54,9 @@ pub fn accumulate(
 fn add(left: Gradients, mut right: Gradients) -> Gradients {
     let mut sum: Gradients = left
         .into_iter()
-        .map(|(name, gradient)| {
-            let gradient = match (gradient, right.swap_remove(&name)) {
-                (Weight::Vector(left), Some(Weight::Vector(right))) => Weight::Vector(left + right),
-                (Weight::Matrix(left), Some(Weight::Matrix(right))) => Weight::Matrix(left + right),
-                (left, _) => left,
-            };
-            (name, gradient)
+        .map(|(name, gradient)| match right.swap_remove(&name) {
+            Some(other) => (name, gradient.plus(other)),
+            None => (name, gradient),
         })
         .collect();
     // What only the second pass touched.

@@ -1,8 +1,8 @@
 //! AdamW and clipping on parameters made by hand.
 
 use burn::tensor::{Device, Tensor, TensorData};
+use ftp::nn::gradient::{Gradient, Gradients};
 use ftp::nn::parameters::{Parameter, Parameters, Weight};
-use ftp::nn::pass::Gradients;
 use ftp::train::Settings;
 use ftp::train::optimizer::{Optimizer, clip_coefficient, global_norm};
 
@@ -21,7 +21,7 @@ fn parameters<const N: usize>(named: [(&str, Weight); N]) -> Parameters {
 }
 
 fn gradients<const N: usize>(named: [(&str, Weight); N]) -> Gradients {
-    named.map(|(name, weight)| (name.to_owned(), weight)).into_iter().collect()
+    named.map(|(name, weight)| (name.to_owned(), Gradient::Whole(weight))).into_iter().collect()
 }
 
 fn values(weight: &Weight) -> Vec<f32> {
@@ -76,7 +76,7 @@ fn clipping_by_global_norm_is_that_of_torch() {
                 [rows, columns] => matrix(&values, [rows as usize, columns as usize]),
                 _ => vector(&values),
             };
-            (index.to_string(), weight)
+            (index.to_string(), Gradient::Whole(weight))
         });
         let norm = global_norm(&named.collect());
         assert!((norm - case["norm"].as_f64().unwrap()).abs() < 1e-5);

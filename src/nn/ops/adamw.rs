@@ -3,9 +3,9 @@
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
-use super::extension::{on_host, plain, tensor, values, values_mut};
+use super::extension::{on_host, plain, rows_columns, tensor, values, values_mut};
 use super::math::multiversion;
-use super::parallel::PIECE;
+use super::parallel::{PIECE, rows_of_piece};
 
 /// One AdamW update (Loshchilov & Hutter 2019, algorithm 2), in place where the tensors are not shared. As in torch, the
 /// decay is multiplied by the learning rate, and the bias correction comes before `epsilon` is added; without the
@@ -66,6 +66,48 @@ impl AdamW {
             let pieces = (parameters, moments.0, moments.1, parts.3.par_chunks(PIECE));
             pieces.into_par_iter().for_each(|(p, m, v, g)| step(p, m, v, g, coefficients));
         }
+        (tensor(p), tensor(m), tensor(v))
+    }
+
+    /// [`AdamW::update`] of a table `[V, d]` for whose `rows` alone there is a gradient, `[rows, d]`; that of the others is
+    /// zero. Gives the same bits without reading zeros, and without moments where `touched` `[V]` says that no row had a
+    /// gradient yet. Plain tensors on the host; rows rise.
+    pub fn update_rows(
+        &self,
+        parameter: Tensor<2>,
+        rows: &[u32],
+        gradient: Tensor<2>,
+        [first, second]: [Tensor<2>; 2],
+        touched: &mut [bool],
+    ) -> (Tensor<2>, Tensor<2>, Tensor<2>) {
+        let coefficients = self.coefficients();
+        let (mut p, g, mut m, mut v) = (plain(parameter), plain(gradient), plain(first), plain(second));
+        let ((height, d), g) = (rows_columns(&p), values(&g));
+        assert!(touched.len() == height && g.len() == rows.len() * d, "a gradient for each row");
+        let share = rows_of_piece(d);
+        let tables = (values_mut(&mut p), values_mut(&mut m), values_mut(&mut v));
+        let pieces = (
+            tables.0.par_chunks_mut(share * d.max(1)),
+            tables.1.par_chunks_mut(share * d.max(1)),
+            tables.2.par_chunks_mut(share * d.max(1)),
+            touched.par_chunks_mut(share),
+        );
+        let idle = vec![0.0; d];
+        pieces.into_par_iter().enumerate().for_each(|(piece, (p, m, v, touched))| {
+            let first = piece * share;
+            let mut next = rows.partition_point(|row| (*row as usize) < first);
+            for (index, touched) in touched.iter_mut().enumerate() {
+                let [p, m, v] = [&mut *p, &mut *m, &mut *v].map(|table| &mut table[index * d..][..d]);
+                if rows.get(next).is_some_and(|row| *row as usize == first + index) {
+                    step(p, m, v, &g[next * d..][..d], coefficients);
+                    (*touched, next) = (true, next + 1);
+                } else if *touched {
+                    step(p, m, v, &idle, coefficients);
+                } else if coefficients.keep != 1.0 {
+                    p.iter_mut().for_each(|value| *value *= coefficients.keep);
+                }
+            }
+        });
         (tensor(p), tensor(m), tensor(v))
     }
 
@@ -186,6 +228,33 @@ mod tests {
             state = adamw.update(state.0, leaf(&gradient(step)), state.1, state.2);
         }
         [read(state.0), read(state.1), read(state.2)]
+    }
+
+    #[test]
+    fn rows_are_updated_to_the_bits_of_the_whole_table() {
+        let (height, d) = (300, 70);
+        let start = random(height, d, 1);
+        for weight_decay in [0.0, 0.1] {
+            let zeros = || leaf(&(vec![0.0; height * d], [height, d]));
+            let mut whole = (leaf(&start), zeros(), zeros());
+            let mut some = (leaf(&start), zeros(), zeros());
+            let mut touched = vec![false; height];
+            for step in 1..5u32 {
+                let adamw = AdamW { step: step.into(), weight_decay, ..ADAMW };
+                let rows: Vec<u32> = (0..height as u32).filter(|row| (row * step) % 7 == 3).collect();
+                let gradient = random(rows.len(), d, 10 + u64::from(step));
+                let mut dense = vec![0.0; height * d];
+                for (index, row) in rows.iter().enumerate() {
+                    dense[*row as usize * d..][..d].copy_from_slice(&gradient.0[index * d..][..d]);
+                }
+                whole = adamw.update(whole.0, leaf(&(dense, [height, d])), whole.1, whole.2);
+                some = adamw.update_rows(some.0, &rows, leaf(&gradient), [some.1, some.2], &mut touched);
+            }
+            assert!(touched.contains(&true) && touched.contains(&false));
+            let bits = |tensor: Tensor<2>| read(tensor).into_iter().map(f32::to_bits).collect::<Vec<_>>();
+            assert_eq!(bits(whole.0), bits(some.0));
+            assert_eq!((bits(whole.1), bits(whole.2)), (bits(some.1), bits(some.2)));
+        }
     }
 
     #[test]
