@@ -6,7 +6,7 @@ use crate::lang::signature::{Artifact, Kind, Signature};
 pub(super) const METHOD: Method = Method {
     signature,
     #[cfg(feature = "train")]
-    action: super::Action::Delta(super::Delta { trains }),
+    action: super::Action::Delta(super::Delta::of(|_, _, parameter| parameter.is_bias())),
 };
 
 fn signature() -> Signature {
@@ -25,10 +25,4 @@ The result is stored as a delta: the biases and the head, and the digest of the 
         parameters: vec![],
         reports: false,
     }
-}
-
-/// The paper's rule: biases of linear maps and of norms.
-#[cfg(feature = "train")]
-fn trains(parameter: &crate::nn::models::layout::Slot) -> bool {
-    parameter.is_bias()
 }

@@ -21,6 +21,10 @@ const WEIGHTS: &str = "model.safetensors";
 const DELTA: &str = "delta.safetensors";
 const CONFIG: &str = "config.json";
 
+/// Keys of an artifact's summary: the delta method that the next stage trains, and the one that was trained.
+const ATTACHED: &str = "delta";
+const TRAINED: &str = "trained_delta";
+
 /// A model in host memory.
 pub struct Bundle {
     pub config: serde_json::Value,
@@ -83,9 +87,11 @@ impl Bundle {
             bundle.config = hub::read_json(&artifact.path(CONFIG)?)?;
             models::drop_head(&mut bundle.tensors);
             bundle.tensors.extend(hub::read_safetensors(&artifact.path(DELTA)?)?);
+            if let Some(spec) = delta_of(&artifact, TRAINED) {
+                (known_delta(&spec)?.fold)(&spec, &mut bundle.tensors)?;
+            }
         }
-        let delta = artifact.manifest.summary.get("delta");
-        bundle.delta = delta.and_then(|delta| serde_json::from_value(delta.clone()).ok());
+        bundle.delta = delta_of(&artifact, ATTACHED);
         bundle.origin = Some(output.clone());
         Ok(bundle)
     }
@@ -107,6 +113,19 @@ impl Bundle {
     }
 }
 
+fn delta_of(artifact: &StoredArtifact, key: &str) -> Option<DeltaSpec> {
+    serde_json::from_value(artifact.manifest.summary.get(key)?.clone()).ok()
+}
+
+fn known_delta(spec: &DeltaSpec) -> Result<&'static super::Delta, StageFailure> {
+    super::delta(&spec.method).ok_or_else(|| {
+        StageFailure::new(
+            "ftp::stage::unknown_method",
+            format!("this version of ftp has no delta method `{}`", spec.method),
+        )
+    })
+}
+
 /// The tokenizer of a whole model in the store, where files lie under their digests.
 fn stored_tokenizer(artifact: &StoredArtifact) -> Result<Tokenizer, StageFailure> {
     let vocabulary = artifact.path("tokenizer.json")?;
@@ -123,7 +142,7 @@ pub(super) fn hand_over(
     stage: &Stage,
     bundle: Bundle,
     model: &Model,
-    summary: serde_json::Value,
+    mut summary: serde_json::Value,
     notices: Vec<Notice>,
 ) -> Result<Outcome, StageFailure> {
     stage.activity("saving");
@@ -137,6 +156,7 @@ pub(super) fn hand_over(
     };
     let mut changed = model.tensors();
     changed.retain(|name, _| model.parameters.get(name).is_some_and(|parameter| parameter.trainable));
+    summary[TRAINED] = json!(bundle.delta);
     hub::write_config(&stage.spec.attempt, &model.config())?;
     hub::write_safetensors(&stage.file(DELTA), &changed)?;
     Ok(Outcome { files: vec![CONFIG.into(), DELTA.into()], base: Some(base), summary, notices })
@@ -165,27 +185,31 @@ fn modules(names: &[String]) -> String {
     }
 }
 
-/// Marks what trains: everything, or what the attached delta method says, and in any case what is new.
+/// Attaches the delta method and marks what trains: everything, or what the method says, and in any case what is new. New
+/// parameters of the delta are drawn from `seed`.
 ///
 /// # Errors
-/// When the delta method finds nothing to train in this architecture.
-pub(super) fn choose_trainable(bundle: &Bundle, model: &mut Model, new: &[String]) -> Result<(), StageFailure> {
+/// When the delta method does not fit the model or finds nothing to train in it.
+pub(super) fn choose_trainable(
+    bundle: &Bundle,
+    model: &mut Model,
+    new: &[String],
+    seed: u64,
+) -> Result<(), StageFailure> {
     let Some(spec) = &bundle.delta else { return Ok(()) };
-    let delta = super::delta(&spec.method).ok_or_else(|| {
-        StageFailure::new(
-            "ftp::stage::unknown_method",
-            format!("this version of ftp has no delta method `{}`", spec.method),
-        )
-    })?;
+    let delta = known_delta(spec)?;
+    (delta.attach)(spec, model, seed)?;
+    let layers = model.layout().layers();
     let is_new = |slot: &Slot| slot.part == Part::Head || new.contains(&slot.name);
-    if !model.layout().slots.iter().any(|slot| (delta.trains)(slot) && !is_new(slot)) {
+    let trains = |slot: &Slot| (delta.trains)(spec, layers, slot);
+    if !delta.head_alone && !model.layout().slots.iter().any(|slot| trains(slot) && !is_new(slot)) {
         return Err(StageFailure::new(
             "ftp::peft::nothing_to_train",
             format!("`{}` finds nothing to train in this model: it would train the new head only", spec.method),
         )
         .help("choose another delta method, or fine-tune all weights by leaving `peft(..)` out"));
     }
-    model.train_only(|slot| (delta.trains)(slot) || is_new(slot));
+    model.train_only(|slot| trains(slot) || is_new(slot));
     Ok(())
 }
 
@@ -203,7 +227,7 @@ pub(super) fn parametrise(stage: &Stage) -> Result<Outcome, StageFailure> {
         Some(_) => vec![],
         None => bundle.save(&stage.spec.attempt)?,
     };
-    let summary = json!({ "delta": spec });
+    let summary = json!({ ATTACHED: spec });
     Ok(Outcome { files, base: bundle.origin, summary, notices: vec![] })
 }
 

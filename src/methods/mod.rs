@@ -21,6 +21,8 @@ mod finetune;
 mod hf;
 mod intermediate;
 mod labelled;
+mod last_layers;
+mod lora;
 mod pairs;
 mod peft;
 mod pretrain;
@@ -28,7 +30,15 @@ mod text;
 
 use std::sync::LazyLock;
 
+#[cfg(feature = "train")]
+use crate::hub::tensors::Tensors;
 use crate::lang::signature::{Registry, Signature};
+#[cfg(feature = "train")]
+use crate::nn::models::Model;
+#[cfg(feature = "train")]
+use crate::nn::models::layout::Slot;
+#[cfg(feature = "train")]
+use crate::plan::spec::{DeltaSpec, StageFailure};
 
 /// A method: what it says about itself and, for those that do something, what it does.
 struct Method {
@@ -48,11 +58,26 @@ enum Action {
     Delta(Delta),
 }
 
-/// A delta method: theta = theta_pretrained + delta, and which part of the model the delta lives in.
+/// A delta method: theta = theta_pretrained + delta, and where in the model the delta lives. New heads train in any case.
 #[cfg(feature = "train")]
 pub(crate) struct Delta {
-    /// Whether the delta changes this parameter of the pretrained model.
-    pub trains: fn(&crate::nn::models::layout::Slot) -> bool,
+    /// Adds what the delta has of its own to a model: parameters, and what happens with them at sites.
+    pub attach: fn(&DeltaSpec, &mut Model, u64) -> Result<(), StageFailure>,
+    /// Whether a parameter of the model trains, which has this many layers.
+    pub trains: fn(&DeltaSpec, usize, &Slot) -> bool,
+    /// Lays the delta's own tensors into those of the model below, so that a model without the delta's sites computes the
+    /// same. Tensors that replace the model's are there already.
+    pub fold: fn(&DeltaSpec, &mut Tensors) -> Result<(), StageFailure>,
+    /// Whether it makes sense for the new head to train alone.
+    pub head_alone: bool,
+}
+
+#[cfg(feature = "train")]
+impl Delta {
+    /// A delta that adds nothing: some of the model's own parameters train.
+    const fn of(trains: fn(&DeltaSpec, usize, &Slot) -> bool) -> Self {
+        Self { attach: |_, _, _| Ok(()), trains, fold: |_, _| Ok(()), head_alone: false }
+    }
 }
 
 /// Every method there is, in the order to list them.
@@ -67,6 +92,8 @@ const METHODS: &[Method] = &[
     peft::METHOD,
     finetune::METHOD,
     bitfit::METHOD,
+    lora::METHOD,
+    last_layers::METHOD,
 ];
 
 /// The signatures of all methods.

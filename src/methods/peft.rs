@@ -21,7 +21,8 @@ theta_pretrained + delta. The first argument names the delta method; further arg
         input: &[Artifact::Model],
         output: Artifact::Parametrised,
         parameters: vec![
-            Parameter::required("method", ParameterType::Delta, "The delta method: `bitfit`.").positional(),
+            Parameter::required("method", ParameterType::Delta, "The delta method: `bitfit`, `lora`, `last_layers`.")
+                .positional(),
         ],
         reports: false,
     }

@@ -29,7 +29,7 @@ pub(super) fn fine_tune(stage: &Stage, slot: &str) -> Result<Outcome, StageFailu
     let (mut model, report) = Model::new(&bundle.config, &bundle.tensors, &head, settings.seed, &device)?;
     model.precision = settings.precision;
     report_loading(stage, &mut notices, &report);
-    choose_trainable(&bundle, &mut model, &report.missing)?;
+    choose_trainable(&bundle, &mut model, &report.missing, settings.seed)?;
 
     let limit = (stage.int("max_length") as usize).min(model.max_tokens());
     let mut split = |name: &str| -> Result<Option<Split>, StageFailure> {

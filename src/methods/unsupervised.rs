@@ -21,7 +21,7 @@ pub(super) fn masked_lm(stage: &Stage, bundle: Bundle, documents: &[String]) -> 
     if !bundle.tensors.is_empty() {
         report_loading(stage, &mut notices, &report);
     }
-    choose_trainable(&bundle, &mut model, &report.missing)?;
+    choose_trainable(&bundle, &mut model, &report.missing, settings.seed)?;
 
     stage.activity(format!("tokenising {} documents", documents.len()));
     let limit = (stage.int("max_length") as usize).min(model.max_tokens());

@@ -3,6 +3,7 @@
 //! An architecture ([`models`]) calls its maps, norms and embeddings through a [`pass::Pass`], by name; the pass looks
 //! their [`parameters`] up, decides which are differentiated, and computes with [`ops`].
 
+pub mod delta;
 pub mod gradient;
 pub mod models;
 pub mod ops;

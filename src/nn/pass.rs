@@ -6,6 +6,7 @@ use std::sync::Arc;
 use burn::tensor::Tensor;
 use indexmap::IndexMap;
 
+use super::delta::Deltas;
 use super::gradient::{Gradient, Gradients, Rows};
 use super::ops::{self, Bounds, Dropout, Precision};
 use super::parameters::{Parameters, Weight};
@@ -18,6 +19,7 @@ use crate::random::Key;
 pub struct Pass<'a> {
     parameters: &'a Parameters,
     precision: Precision,
+    deltas: Option<&'a Deltas>,
     training: Option<Training<'a>>,
 }
 
@@ -48,17 +50,22 @@ impl<'a> Pass<'a> {
             (name.as_str(), leaf)
         });
         let training = Some(Training { key, leaves: leaves.collect(), lookups: RefCell::default() });
-        Self { parameters, precision: Precision::default(), training }
+        Self { parameters, precision: Precision::default(), deltas: None, training }
     }
 
     /// A pass without gradients and dropout.
     pub fn evaluating(parameters: &'a Parameters) -> Self {
-        Self { parameters, precision: Precision::default(), training: None }
+        Self { parameters, precision: Precision::default(), deltas: None, training: None }
     }
 
     /// The same pass with the linear maps' products in another precision.
     pub fn with_precision(self, precision: Precision) -> Self {
         Self { precision, ..self }
+    }
+
+    /// The same pass through a model with deltas.
+    pub fn with_deltas(self, deltas: &'a Deltas) -> Self {
+        Self { deltas: Some(deltas), ..self }
     }
 
     /// Gradients of `loss` with respect to every trainable parameter it depends on, in the parameters' order. The pass ends here and lets go of the
@@ -100,9 +107,13 @@ impl<'a> Pass<'a> {
     /// x `[T, in]` -> `[T, out]`.
     ///
     /// Every linear map of every architecture is computed here: the place where a delta acts on one.
-    pub fn linear_of(&self, _site: &str, weight: &str, bias: &str, x: Tensor<2>) -> Tensor<2> {
+    pub fn linear_of(&self, site: &str, weight: &str, bias: &str, x: Tensor<2>) -> Tensor<2> {
         let bias = self.parameters.contains_key(bias).then(|| self.vector(bias));
-        ops::linear(x, self.matrix(weight), bias, self.precision)
+        let map = |x| ops::linear(x, self.matrix(weight), bias, self.precision);
+        match self.deltas.and_then(|deltas| deltas.get(site)) {
+            None => map(x),
+            Some(delta) => delta.linear(self, site, x.clone(), map(x)),
+        }
     }
 
     /// Rows of a site's table. ids `[T]` -> `[T, d]`.

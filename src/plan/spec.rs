@@ -37,6 +37,35 @@ pub struct DeltaSpec {
     pub parameters: IndexMap<String, Value>,
 }
 
+/// The checker filled in every parameter of the signature, so a missing one is a fault of this program.
+impl DeltaSpec {
+    pub fn int(&self, name: &str) -> i64 {
+        match self.parameters.get(name) {
+            Some(Value::Int(value)) => *value,
+            _ => 0,
+        }
+    }
+
+    pub fn float(&self, name: &str) -> f64 {
+        match self.parameters.get(name) {
+            Some(Value::Float(value)) => *value,
+            Some(Value::Int(value)) => *value as f64,
+            _ => 0.0,
+        }
+    }
+
+    pub fn bool(&self, name: &str) -> bool {
+        matches!(self.parameters.get(name), Some(Value::Bool(true)))
+    }
+
+    pub fn name(&self, name: &str) -> &str {
+        match self.parameters.get(name) {
+            Some(Value::Name(value)) => value,
+            _ => "",
+        }
+    }
+}
+
 /// Where an input comes from.
 #[expect(clippy::large_enum_variant, reason = "a stage has two or three inputs")]
 #[derive(Debug, Clone, Serialize, Deserialize)]

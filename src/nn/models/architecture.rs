@@ -7,12 +7,12 @@ use serde_json::Value;
 
 use super::bert::Bert;
 use super::distilbert::DistilBert;
-use super::encoder::Dimensions;
+use super::encoder::Encoder;
 use super::error::ModelError;
 use super::head::Head;
 use super::layout::Layout;
 use super::roberta::Roberta;
-use crate::data::batch::{Batch, Tokens};
+use crate::data::batch::Batch;
 use crate::nn::pass::Pass;
 
 /// A configured architecture: how to compute, but no weights.
@@ -22,13 +22,15 @@ pub(super) trait Architecture: Debug + Send + Sync {
 
     fn layout(&self, head: &Head) -> Layout;
 
-    fn dimensions(&self) -> &Dimensions;
+    fn encoder(&self) -> &Encoder;
 
     /// Positions it can encode.
     fn max_tokens(&self) -> usize;
 
-    /// -> `[N, hidden_size]`: of all tokens, or of those that are wanted.
-    fn encode(&self, pass: &Pass, batch: &Batch, wanted: Option<&Tokens>) -> Tensor<2>;
+    /// `[T]` row of the position embeddings for each token.
+    fn positions(&self, batch: &Batch) -> Vec<u32> {
+        batch.positions()
+    }
 
     /// hidden `[N, hidden_size]` -> `[N, vocab_size]`.
     fn mlm_logits(&self, pass: &Pass, hidden: Tensor<2>) -> Tensor<2>;

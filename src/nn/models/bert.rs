@@ -11,7 +11,6 @@ use super::head::Head;
 use super::layout::{Init, Layout, Part};
 use super::masked_lm::MaskedLmHead;
 use super::settings::Settings;
-use crate::data::batch::{Batch, Tokens};
 use crate::nn::pass::Pass;
 
 const POOLER: &str = "bert.pooler.dense";
@@ -61,16 +60,12 @@ impl Architecture for Bert {
         layout
     }
 
-    fn dimensions(&self) -> &Dimensions {
-        &self.encoder.dimensions
+    fn encoder(&self) -> &Encoder {
+        &self.encoder
     }
 
     fn max_tokens(&self) -> usize {
         self.encoder.dimensions.max_position_embeddings
-    }
-
-    fn encode(&self, pass: &Pass, batch: &Batch, wanted: Option<&Tokens>) -> Tensor<2> {
-        self.encoder.forward(pass, batch, batch.positions().into(), wanted)
     }
 
     fn mlm_logits(&self, pass: &Pass, hidden: Tensor<2>) -> Tensor<2> {

@@ -12,7 +12,6 @@ use super::head::Head;
 use super::layout::{Init, Layout, Part};
 use super::masked_lm::MaskedLmHead;
 use super::settings::Settings;
-use crate::data::batch::{Batch, Tokens};
 use crate::nn::pass::Pass;
 
 const PRE_CLASSIFIER: &str = "pre_classifier";
@@ -60,16 +59,12 @@ impl Architecture for DistilBert {
         layout
     }
 
-    fn dimensions(&self) -> &Dimensions {
-        &self.encoder.dimensions
+    fn encoder(&self) -> &Encoder {
+        &self.encoder
     }
 
     fn max_tokens(&self) -> usize {
         self.encoder.dimensions.max_position_embeddings
-    }
-
-    fn encode(&self, pass: &Pass, batch: &Batch, wanted: Option<&Tokens>) -> Tensor<2> {
-        self.encoder.forward(pass, batch, batch.positions().into(), wanted)
     }
 
     fn mlm_logits(&self, pass: &Pass, hidden: Tensor<2>) -> Tensor<2> {

@@ -1,13 +1,14 @@
 //! The encoder the BERT family shares: embeddings, then layers of self-attention and feed-forward, each followed by
 //! dropout, residual and LayerNorm (Devlin et al. 2019; Vaswani et al. 2017). Architectures differ in names and sizes.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use burn::tensor::Tensor;
 
 use super::activation::Activation;
 use super::error::ModelError;
-use super::layout::{Init, Layout, Part};
+use super::layout::{Init, Layout, Map, Part};
 use crate::data::batch::{Batch, Tokens};
 use crate::nn::ops::{self, Bounds};
 use crate::nn::pass::Pass;
@@ -101,15 +102,16 @@ pub(super) struct Layer {
 }
 
 impl Layer {
-    fn declare(&self, layout: &mut Layout, dimensions: &Dimensions) {
+    fn declare(&self, layout: &mut Layout, dimensions: &Dimensions, index: usize) {
         let (hidden, intermediate) = (dimensions.hidden_size, dimensions.intermediate_size);
-        for site in [&self.query, &self.key, &self.value, &self.attention_output] {
-            layout.linear(Part::Encoder, site, hidden, hidden);
-        }
-        layout.layer_norm(Part::Encoder, &self.attention_norm, hidden);
-        layout.linear(Part::Encoder, &self.intermediate, hidden, intermediate);
-        layout.linear(Part::Encoder, &self.output, intermediate, hidden);
-        layout.layer_norm(Part::Encoder, &self.output_norm, hidden);
+        layout.layer_map(index, Map::Query, &self.query, hidden, hidden);
+        layout.layer_map(index, Map::Key, &self.key, hidden, hidden);
+        layout.layer_map(index, Map::Value, &self.value, hidden, hidden);
+        layout.layer_map(index, Map::AttentionOutput, &self.attention_output, hidden, hidden);
+        layout.layer_norm_of(index, &self.attention_norm, hidden);
+        layout.layer_map(index, Map::Intermediate, &self.intermediate, hidden, intermediate);
+        layout.layer_map(index, Map::Output, &self.output, intermediate, hidden);
+        layout.layer_norm_of(index, &self.output_norm, hidden);
     }
 
     /// x `[T, hidden_size]` -> `[N, hidden_size]`: of all tokens, or of those that are wanted.
@@ -154,21 +156,32 @@ pub(super) struct Encoder {
 impl Encoder {
     pub fn declare(&self, layout: &mut Layout) {
         self.embeddings.declare(layout, &self.dimensions);
-        self.layers.iter().for_each(|layer| layer.declare(layout, &self.dimensions));
+        for (index, layer) in self.layers.iter().enumerate() {
+            layer.declare(layout, &self.dimensions, index);
+        }
     }
 
-    /// positions `[T]` -> `[N, hidden_size]`: of all tokens, or of those that are wanted. The last layer mixes all tokens
-    /// into the wanted ones, and computes the rest of itself for these only.
-    pub fn forward(&self, pass: &Pass, batch: &Batch, positions: Arc<[u32]>, wanted: Option<&Tokens>) -> Tensor<2> {
-        let embedded = self.embeddings.forward(pass, &self.dimensions, batch, positions);
-        let run = |x, layer: &Layer, wanted| layer.forward(pass, &self.dimensions, x, &batch.offsets, wanted);
-        match (self.layers.split_last(), wanted) {
-            (Some((last, below)), _) => {
-                let x = below.iter().fold(embedded, |x, layer| run(x, layer, None));
-                run(x, last, wanted)
-            }
-            (None, Some(tokens)) => ops::gather(embedded, tokens.rows.clone()),
-            (None, None) => embedded,
+    /// positions `[T]` -> `[T, hidden_size]`.
+    pub fn embed(&self, pass: &Pass, batch: &Batch, positions: Arc<[u32]>) -> Tensor<2> {
+        self.embeddings.forward(pass, &self.dimensions, batch, positions)
+    }
+
+    /// Some layers, one after the other. x `[T, hidden_size]`, offsets `[B + 1]` -> `[N, hidden_size]`: of all tokens, or of
+    /// those that are wanted of the last one. It mixes all tokens into the wanted ones, and computes the rest of itself for
+    /// these only.
+    pub fn run(
+        &self,
+        pass: &Pass,
+        layers: Range<usize>,
+        x: Tensor<2>,
+        offsets: &Arc<[u32]>,
+        wanted: Option<&Tokens>,
+    ) -> Tensor<2> {
+        let run = |x, layer: &Layer, wanted| layer.forward(pass, &self.dimensions, x, offsets, wanted);
+        match (self.layers[layers].split_last(), wanted) {
+            (Some((last, below)), _) => run(below.iter().fold(x, |x, layer| run(x, layer, None)), last, wanted),
+            (None, Some(tokens)) => ops::gather(x, tokens.rows.clone()),
+            (None, None) => x,
         }
     }
 }

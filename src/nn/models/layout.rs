@@ -22,6 +22,24 @@ pub enum Part {
     Pooler,
     /// What is on top for one objective or task.
     Head,
+    /// What a delta method added.
+    Delta,
+}
+
+/// The linear maps of a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Map {
+    Query,
+    Key,
+    Value,
+    AttentionOutput,
+    Intermediate,
+    Output,
+}
+
+impl Map {
+    pub const ALL: [Self; 6] =
+        [Self::Query, Self::Key, Self::Value, Self::AttentionOutput, Self::Intermediate, Self::Output];
 }
 
 /// First values of a parameter a file does not hold, as `_init_weights` of `transformers` draws them.
@@ -44,6 +62,10 @@ pub struct Slot {
     pub shape: Vec<usize>,
     pub role: Role,
     pub part: Part,
+    /// The layer it belongs to, from 0; none of embeddings, poolers and heads.
+    pub layer: Option<usize>,
+    /// Which of the layer's linear maps it belongs to.
+    pub map: Option<Map>,
     pub init: Init,
     /// Whether the first dimension is the number of labels: a file with another number holds another task's head.
     pub per_label: bool,
@@ -83,9 +105,18 @@ pub struct Layout {
 }
 
 impl Layout {
+    /// Number of layers.
+    pub fn layers(&self) -> usize {
+        self.slots.iter().filter_map(|slot| slot.layer).max().map_or(0, |last| last + 1)
+    }
+
     /// Number of elements of the parameters a predicate holds for.
     pub fn count(&self, of: impl Fn(&Slot) -> bool) -> usize {
         self.slots.iter().filter(|slot| of(slot)).map(Slot::count).sum()
+    }
+
+    pub(super) fn add_delta(&mut self, name: String, role: Role, shape: &[usize]) {
+        self.add(Part::Delta, role, name, shape);
     }
 
     /// `{site}.weight` `[outputs, inputs]` and `{site}.bias`.
@@ -93,6 +124,20 @@ impl Layout {
         let weight = self.add(part, Role::Weight, format!("{site}.weight"), &[outputs, inputs]);
         weight.init = Init::Normal { padding: None };
         self.bias(part, format!("{site}.bias"), outputs);
+    }
+
+    /// A linear map of a layer.
+    pub(super) fn layer_map(&mut self, layer: usize, map: Map, site: &str, inputs: usize, outputs: usize) {
+        self.linear(Part::Encoder, site, inputs, outputs);
+        for slot in self.slots.iter_mut().rev().take(2) {
+            (slot.layer, slot.map) = (Some(layer), Some(map));
+        }
+    }
+
+    /// A LayerNorm of a layer.
+    pub(super) fn layer_norm_of(&mut self, layer: usize, site: &str, size: usize) {
+        self.layer_norm(Part::Encoder, site, size);
+        self.slots.iter_mut().rev().take(2).for_each(|slot| slot.layer = Some(layer));
     }
 
     /// A linear map onto the labels.
@@ -126,7 +171,16 @@ impl Layout {
     }
 
     fn add(&mut self, part: Part, role: Role, name: String, shape: &[usize]) -> &mut Slot {
-        let slot = Slot { name, shape: shape.to_vec(), role, part, init: Init::Zeros, per_label: false };
+        let slot = Slot {
+            name,
+            shape: shape.to_vec(),
+            role,
+            part,
+            layer: None,
+            map: None,
+            init: Init::Zeros,
+            per_label: false,
+        };
         self.slots.push(slot);
         self.slots.last_mut().expect("one was pushed")
     }

@@ -1,18 +1,21 @@
 //! An architecture with its parameters: what stages train and run.
 
+use std::sync::Arc;
+
 use burn::tensor::{Device, Tensor};
 use serde_json::Value;
 
 use super::architecture::{Architecture, architecture};
 use super::error::ModelError;
 use super::head::Head;
-use super::layout::{Layout, Part, Slot};
+use super::layout::{Layout, Part, Role, Slot};
 use super::load::{LoadReport, Loaded, load};
 use crate::data::batch::{Batch, Tokens};
-use crate::hub::tensors::Tensors;
+use crate::hub::tensors::{HostTensor, Tensors};
 use crate::lang::world::Task;
+use crate::nn::delta::{Deltas, SiteDelta};
 use crate::nn::ops::Precision;
-use crate::nn::parameters::Parameters;
+use crate::nn::parameters::{Parameter, Parameters, Weight};
 use crate::nn::pass::Pass;
 use crate::random::Key;
 
@@ -28,6 +31,8 @@ pub struct Model {
     head: Head,
     config: Value,
     carried: Tensors,
+    deltas: Deltas,
+    fixed: Option<usize>,
 }
 
 impl Model {
@@ -52,11 +57,25 @@ impl Model {
             return Err(ModelError::NoLabels);
         }
         let layout = architecture.layout(head);
-        let range = architecture.dimensions().initializer_range;
+        let range = architecture.encoder().dimensions.initializer_range;
         let Loaded { parameters, carried, report } = load(&layout, tensors, range, seed, device)?;
         let (device, head, config) = (device.clone(), head.clone(), config.clone());
         let precision = Precision::default();
-        Ok((Self { parameters, precision, device, architecture, layout, head, config, carried }, report))
+        Ok((
+            Self {
+                parameters,
+                precision,
+                device,
+                architecture,
+                layout,
+                head,
+                config,
+                carried,
+                deltas: Deltas::new(),
+                fixed: None,
+            },
+            report,
+        ))
     }
 
     /// The parameters a configuration with a head has, without making any.
@@ -67,25 +86,84 @@ impl Model {
         Ok(architecture(config)?.layout(head))
     }
 
+    /// Adds a parameter of a delta. It trains.
+    pub fn add_parameter(&mut self, name: String, role: Role, value: &HostTensor) {
+        let weight = Weight::from_host(value, &self.device).expect("parameters are vectors or matrices");
+        self.layout.add_delta(name.clone(), role, &value.shape);
+        self.parameters.insert(name, Parameter { weight, trainable: true });
+    }
+
+    /// Lets a delta act at a site.
+    pub fn set_delta(&mut self, site: String, delta: Arc<dyn SiteDelta>) {
+        self.deltas.insert(site, delta);
+    }
+
+    /// Makes the embeddings and this many of the lowest layers a fixed extractor of features: nothing random acts there,
+    /// so a row always has the same states at that bound. Nothing of them may train.
+    pub fn fix(&mut self, layers: usize) {
+        self.fixed = Some(layers.min(self.layout.layers()));
+    }
+
+    /// How many of the lowest layers are fixed, with the embeddings.
+    pub fn fixed(&self) -> Option<usize> {
+        self.fixed
+    }
+
     /// A pass that will be differentiated, see [`Pass::training`].
     pub fn training_pass(&self, key: Key) -> Pass<'_> {
-        Pass::training(&self.parameters, key).with_precision(self.precision)
+        Pass::training(&self.parameters, key).with_precision(self.precision).with_deltas(&self.deltas)
     }
 
     /// A pass without gradients and dropout.
     pub fn evaluating_pass(&self) -> Pass<'_> {
-        Pass::evaluating(&self.parameters).with_precision(self.precision)
+        Pass::evaluating(&self.parameters).with_precision(self.precision).with_deltas(&self.deltas)
     }
 
     /// Encodes a batch. -> `[T, hidden_size]`.
     pub fn encode(&self, pass: &Pass, batch: &Batch) -> Tensor<2> {
-        self.architecture.encode(pass, batch, None)
+        self.run(pass, batch, None)
     }
 
     /// Encodes a batch for some of its tokens: what [`Model::encode`] has in their rows, without most of the last layer's
     /// work for the others. -> `[N, hidden_size]`.
     pub fn encode_at(&self, pass: &Pass, batch: &Batch, tokens: &Tokens) -> Tensor<2> {
-        self.architecture.encode(pass, batch, Some(tokens))
+        self.run(pass, batch, Some(tokens))
+    }
+
+    fn run(&self, pass: &Pass, batch: &Batch, wanted: Option<&Tokens>) -> Tensor<2> {
+        match self.fixed {
+            Some(_) => self.encode_from(pass, self.fixed_states(batch, wanted), &batch.offsets, wanted),
+            None => {
+                let (encoder, positions) = (self.architecture.encoder(), self.architecture.positions(batch));
+                let x = encoder.embed(pass, batch, positions.into());
+                encoder.run(pass, 0..self.layout.layers(), x, &batch.offsets, wanted)
+            }
+        }
+    }
+
+    /// What the fixed layers make of a batch: plain states, `[T, hidden_size]`, or, where all layers are fixed, of the wanted
+    /// tokens only. Of a model without fixed layers, its embeddings.
+    pub fn fixed_states(&self, batch: &Batch, wanted: Option<&Tokens>) -> Tensor<2> {
+        let (pass, layers) = (self.evaluating_pass(), self.fixed.unwrap_or(0));
+        let (encoder, positions) = (self.architecture.encoder(), self.architecture.positions(batch));
+        let x = encoder.embed(&pass, batch, positions.into());
+        let wanted = wanted.filter(|_| layers == self.layout.layers());
+        encoder.run(&pass, 0..layers, x, &batch.offsets, wanted)
+    }
+
+    /// The layers above the fixed ones, from [`Model::fixed_states`]. -> `[T, hidden_size]` or of the wanted tokens.
+    pub fn encode_from(
+        &self,
+        pass: &Pass,
+        states: Tensor<2>,
+        offsets: &Arc<[u32]>,
+        wanted: Option<&Tokens>,
+    ) -> Tensor<2> {
+        let (fixed, layers) = (self.fixed.unwrap_or(0), self.layout.layers());
+        if fixed == layers {
+            return states;
+        }
+        self.architecture.encoder().run(pass, fixed..layers, states, offsets, wanted)
     }
 
     /// MLM logits of some tokens' states. hidden `[N, hidden_size]` -> `[N, vocab_size]`.
@@ -132,11 +210,11 @@ impl Model {
 
     /// Rows of the word embeddings: token ids must be below.
     pub fn vocab_size(&self) -> usize {
-        self.architecture.dimensions().vocab_size
+        self.architecture.encoder().dimensions.vocab_size
     }
 
     pub fn hidden_size(&self) -> usize {
-        self.architecture.dimensions().hidden_size
+        self.architecture.encoder().dimensions.hidden_size
     }
 
     pub fn head(&self) -> &Head {
@@ -182,7 +260,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::hub::tensors::HostTensor;
 
     fn classification(labels: usize) -> Head {
         Head::Sequence(Task::Classification { labels: (0..labels).map(|label| format!("label {label}")).collect() })

@@ -7,13 +7,13 @@ use serde_json::Value;
 use super::activation::Activation;
 use super::architecture::Architecture;
 use super::bert;
-use super::encoder::{Dimensions, Encoder};
+use super::encoder::Encoder;
 use super::error::ModelError;
 use super::head::Head;
 use super::layout::{Init, Layout, Part};
 use super::masked_lm::MaskedLmHead;
 use super::settings::Settings;
-use crate::data::batch::{Batch, Tokens};
+use crate::data::batch::Batch;
 use crate::nn::pass::Pass;
 
 const DENSE: &str = "classifier.dense";
@@ -50,24 +50,6 @@ impl Roberta {
             settings.probability(&["classifier_dropout"], encoder.dimensions.hidden_dropout_prob)?;
         Ok(Self { encoder, padding, masked_lm, classifier_dropout })
     }
-
-    /// Tokens count from `padding + 1`; a padding token in the middle of a text does not count and has the position
-    /// `padding`, as in fairseq.
-    fn positions(&self, batch: &Batch) -> Vec<u32> {
-        let padding = self.padding as u32;
-        let mut positions = Vec::with_capacity(batch.tokens());
-        for pair in batch.offsets.windows(2) {
-            let mut last = padding;
-            positions.extend(batch.ids[pair[0] as usize..pair[1] as usize].iter().map(|id| {
-                if *id == padding {
-                    return padding;
-                }
-                last += 1;
-                last
-            }));
-        }
-        positions
-    }
 }
 
 impl Architecture for Roberta {
@@ -89,16 +71,30 @@ impl Architecture for Roberta {
         layout
     }
 
-    fn dimensions(&self) -> &Dimensions {
-        &self.encoder.dimensions
+    fn encoder(&self) -> &Encoder {
+        &self.encoder
     }
 
     fn max_tokens(&self) -> usize {
         self.encoder.dimensions.max_position_embeddings - self.padding - 1
     }
 
-    fn encode(&self, pass: &Pass, batch: &Batch, wanted: Option<&Tokens>) -> Tensor<2> {
-        self.encoder.forward(pass, batch, self.positions(batch).into(), wanted)
+    /// Tokens count from `padding + 1`; a padding token in the middle of a text does not count and has the position
+    /// `padding`, as in fairseq.
+    fn positions(&self, batch: &Batch) -> Vec<u32> {
+        let padding = self.padding as u32;
+        let mut positions = Vec::with_capacity(batch.tokens());
+        for pair in batch.offsets.windows(2) {
+            let mut last = padding;
+            positions.extend(batch.ids[pair[0] as usize..pair[1] as usize].iter().map(|id| {
+                if *id == padding {
+                    return padding;
+                }
+                last += 1;
+                last
+            }));
+        }
+        positions
     }
 
     fn mlm_logits(&self, pass: &Pass, hidden: Tensor<2>) -> Tensor<2> {
