@@ -139,6 +139,15 @@ fn a_chain_runs_publishes_and_is_not_trained_again() {
 fn bitfit_stores_biases_and_head_only() {
     let project = Project::new(PIPELINE);
     code(&project.ftp(&["run", "p.ftp", "chain"]), 0);
+    let stored = delta_of(&project);
+    assert!(stored.iter().all(|(name, _)| name.ends_with(".bias") || name == "classifier.weight"), "{stored:?}");
+    // L (7 d + ff) + 2 d biases (methods: Ben-Zaken et al. 2021), and a head of 2 (d + 1).
+    let count: usize = stored.iter().map(|(_, count)| count).sum();
+    assert_eq!(count, 2 * (7 * 16 + 64) + 2 * 16 + 2 * 17);
+}
+
+/// Names and sizes of the tensors in the one delta of the project's store.
+fn delta_of(project: &Project) -> Vec<(String, usize)> {
     let results = walk(&project.path().join("store/results"));
     let manifests =
         results.iter().map(|path| serde_json::from_slice::<serde_json::Value>(&fs::read(path).unwrap()).unwrap());
@@ -148,11 +157,46 @@ fn bitfit_stores_biases_and_head_only() {
     assert!(delta["base"].is_string());
     let digest = delta["files"]["delta.safetensors"]["digest"].as_str().expect("a digest");
     let bytes = fs::read(project.path().join(format!("store/blobs/{}/{digest}", &digest[..2]))).expect("the blob");
-    let stored = tensors(&bytes);
-    assert!(stored.iter().all(|(name, _)| name.ends_with(".bias") || name == "classifier.weight"), "{stored:?}");
-    // L (7 d + ff) + 2 d biases (methods: Ben-Zaken et al. 2021), and a head of 2 (d + 1).
-    let count: usize = stored.iter().map(|(_, count)| count).sum();
-    assert_eq!(count, 2 * (7 * 16 + 64) + 2 * 16 + 2 * 17);
+    tensors(&bytes)
+}
+
+#[test]
+fn lora_stores_its_matrices_and_the_head_and_publishes_a_model_without_them() {
+    let project = Project::new(&PIPELINE.replace("peft(bitfit)", "peft(lora, rank = 2)"));
+    code(&project.ftp(&["run", "p.ftp", "chain"]), 0);
+    let stored = delta_of(&project);
+    // Queries and values of two layers, each A `[2, 16]` and B `[16, 2]`; a head of 2 (d + 1).
+    assert_eq!(stored.iter().filter(|(name, _)| name.contains("lora_")).count(), 2 * 2 * 2, "{stored:?}");
+    assert_eq!(stored.iter().map(|(_, count)| count).sum::<usize>(), 8 * 32 + 2 * 17);
+    let published = tensors(&project.read("out/chain/model.safetensors"));
+    assert!(published.iter().all(|(name, _)| !name.contains("lora")), "{published:?}");
+    let (first, _) = code(&project.ftp(&["predict", "out/chain", "the good cat"]), 0);
+    assert_eq!(first.lines().count(), 1, "{first}");
+}
+
+#[test]
+fn last_layers_stores_the_head_and_the_layers_that_trained_and_publishes_a_whole_model() {
+    let head = ["classifier.weight", "classifier.bias"];
+    for (layers, top) in [(0, false), (1, true)] {
+        let peft = format!("peft(last_layers, layers = {layers})");
+        let project = Project::new(&PIPELINE.replace("peft(bitfit)", &peft));
+        code(&project.ftp(&["run", "p.ftp", "chain"]), 0);
+        let stored = delta_of(&project);
+        let expected =
+            |name: &str| head.contains(&name) || top && (name.contains("encoder.layer.1.") || name.contains("pooler"));
+        assert!(stored.iter().all(|(name, _)| expected(name)), "{stored:?}");
+        // 16 tensors a layer, two of the pooler, two of the head.
+        assert_eq!(stored.len(), if top { 20 } else { 2 }, "{stored:?}");
+        let (labels, _) = code(&project.ftp(&["predict", "out/chain", "the good cat"]), 0);
+        assert_eq!(labels.lines().count(), 1, "{labels}");
+    }
+    let project = Project::new(&PIPELINE.replace("peft(bitfit)", "peft(last_layers, layers = 3)"));
+    let output = project.ftp(&["run", "p.ftp", "chain"]);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    assert!(
+        !output.status.success() && told.contains("too_many_layers") && told.contains("this model has 2"),
+        "{told}"
+    );
 }
 
 #[test]

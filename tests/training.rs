@@ -6,6 +6,8 @@
 mod accumulation;
 #[path = "training/determinism.rs"]
 mod determinism;
+#[path = "training/fixed_layers.rs"]
+mod fixed_layers;
 #[path = "training/learning.rs"]
 mod learning;
 #[path = "training/numbers.rs"]

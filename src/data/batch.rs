@@ -62,8 +62,7 @@ impl Batch {
 
     /// Each sequence's first token.
     pub fn first_tokens(&self) -> Tokens {
-        let count = self.sequences();
-        Tokens { rows: self.offsets[..count].into(), offsets: (0..=count as u32).collect() }
+        Tokens::first(&self.offsets)
     }
 
     /// The tokens at some rows, which must rise.
@@ -81,6 +80,14 @@ pub struct Tokens {
     pub rows: Arc<[u32]>,
     /// `[B + 1]`: those of sequence `b` are `offsets[b]..offsets[b + 1]`.
     pub offsets: Arc<[u32]>,
+}
+
+impl Tokens {
+    /// The first of each sequence. offsets `[B + 1]`, as a batch has them.
+    pub fn first(offsets: &[u32]) -> Self {
+        let count = offsets.len() - 1;
+        Self { rows: offsets[..count].into(), offsets: (0..=count as u32).collect() }
+    }
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ fn signature() -> Signature {
     Signature {
         name: "adapt",
         kind: Kind::Stage,
-        version: 1,
+        version: 2,
         summary: "go on with masked language modelling on text of the target's domain",
         docs: "Adaptive fine-tuning: the pretraining loss, on text closer to what the model will see (Gururangan et al. 2020, \"Don't stop \
 pretraining\": DAPT on text of the domain, TAPT on the task's own texts). It helps most when the domain is far from the pretraining text and labels are few; \

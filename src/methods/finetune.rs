@@ -30,7 +30,7 @@ fn signature() -> Signature {
     Signature {
         name: "finetune",
         kind: Kind::Stage,
-        version: 1,
+        version: 2,
         summary: "train on the target's labels; report on its test split",
         docs: "A new head on the encoder, trained with it (Devlin et al. 2019, section 4): all weights, or only those of the delta that a \
 `peft(..)` before it attached. The best epoch on the `dev` split is kept; the `test` split is looked at once, at the end.\n\n\

@@ -25,7 +25,7 @@ fn signature() -> Signature {
     Signature {
         name: "intermediate",
         kind: Kind::Stage,
-        version: 1,
+        version: 2,
         summary: "fine-tune on an intermediate labelled task first",
         docs: "Behavioural fine-tuning: supplementary training on a labelled task that teaches what the target needs (Phang et al. 2018, \
 STILTs; natural language inference is the best all-rounder). Its head is dropped when the next stage brings its own labels, and the report says so.\n\n\

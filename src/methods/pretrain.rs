@@ -65,7 +65,7 @@ fn signature() -> Signature {
     Signature {
         name: "pretrain",
         kind: Kind::Stage,
-        version: 1,
+        version: 2,
         summary: "a new BERT with its own WordPiece tokenizer, trained as a masked language model",
         docs: "Trains a WordPiece tokenizer on `corpus`, initialises a BERT of the given size as `transformers` does, and trains it to \
 predict masked tokens (Devlin et al. 2019, BERT). It begins a chain. Documents are cut into blocks of `max_length` tokens; blocks never span documents.\n\n\

@@ -11,7 +11,7 @@ use crate::event::{Event, Notice};
 use crate::lang::world::Task;
 use crate::nn::models::{self, Head, Model};
 use crate::plan::spec::{Outcome, StageFailure};
-use crate::train::{self, Prediction, Rows, Scores, SequenceTask, Settings};
+use crate::train::{self, Prediction, Rows, Scores, SequenceTask, Settings, States};
 
 /// Trains the incoming model on the labelled set of `slot` and reports on its splits.
 pub(super) fn fine_tune(stage: &Stage, slot: &str) -> Result<Outcome, StageFailure> {
@@ -41,7 +41,14 @@ pub(super) fn fine_tune(stage: &Stage, slot: &str) -> Result<Outcome, StageFailu
             stage.notice(&mut notices, notice);
         }
         let targets = examples.iter().map(|example| example.target).collect();
-        Ok(Some(Split { encodings: encoded.encodings, targets }))
+        let states = match model.fixed() {
+            None => None,
+            Some(layers) => {
+                stage.activity(format!("computing what the {layers} fixed layers make of {name}, once"));
+                Some(States::of(&model, &encoded.encodings, Some(&stage.store.states()))?)
+            }
+        };
+        Ok(Some(Split { encodings: encoded.encodings, targets, states }))
     };
     let (train_split, dev, test) = (split("train")?.unwrap_or_default(), split("dev")?, split("test")?);
 
@@ -87,11 +94,12 @@ pub(super) fn fine_tune(stage: &Stage, slot: &str) -> Result<Outcome, StageFailu
 struct Split {
     encodings: Vec<Encoding>,
     targets: Vec<Target>,
+    states: Option<States>,
 }
 
 impl Split {
     fn rows(&self) -> Rows<'_> {
-        Rows::labelled(&self.encodings, &self.targets)
+        Rows::labelled(&self.encodings, &self.targets).with_states(self.states.as_ref())
     }
 }
 

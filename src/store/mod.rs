@@ -64,6 +64,12 @@ impl Store {
         self.root.join("logs")
     }
 
+    /// Where states of fixed layers are kept for the next run: no results, so deleting the directory loses nothing but
+    /// time.
+    pub fn states(&self) -> PathBuf {
+        self.root.join("states")
+    }
+
     fn check_schema(&self) -> Result<(), StoreError> {
         let path = self.root.join("schema");
         match std::fs::read_to_string(&path) {

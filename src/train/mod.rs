@@ -18,6 +18,7 @@ mod progress;
 pub mod schedule;
 pub mod sequence;
 pub mod settings;
+pub mod states;
 pub mod step;
 
 pub use device::device;
@@ -30,3 +31,4 @@ pub use objective::{Objective, Rows};
 pub use prediction::{Prediction, predict};
 pub use sequence::SequenceTask;
 pub use settings::Settings;
+pub use states::States;

@@ -3,6 +3,7 @@
 use burn::tensor::Tensor;
 
 use super::error::TrainError;
+use super::states::States;
 use crate::data::batch::Encoding;
 use crate::data::set::Target;
 use crate::event::Notice;
@@ -17,15 +18,21 @@ pub struct Rows<'a> {
     pub encodings: &'a [Encoding],
     /// As many as encodings, or none for text.
     pub targets: &'a [Target],
+    /// What the model's fixed layers make of the rows, where that was computed beforehand.
+    pub states: Option<&'a States>,
 }
 
 impl<'a> Rows<'a> {
     pub fn text(encodings: &'a [Encoding]) -> Self {
-        Self { encodings, targets: &[] }
+        Self { encodings, targets: &[], states: None }
     }
 
     pub fn labelled(encodings: &'a [Encoding], targets: &'a [Target]) -> Self {
-        Self { encodings, targets }
+        Self { encodings, targets, states: None }
+    }
+
+    pub fn with_states(self, states: Option<&'a States>) -> Self {
+        Self { states, ..self }
     }
 
     pub fn len(&self) -> usize {

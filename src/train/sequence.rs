@@ -4,7 +4,7 @@ use burn::tensor::{Tensor, TensorData};
 
 use super::error::TrainError;
 use super::objective::{Loss, Objective, Rows};
-use crate::data::batch::Batch;
+use crate::data::batch::{Batch, Tokens};
 use crate::data::set::Target;
 use crate::event::Notice;
 use crate::lang::world::Task;
@@ -45,8 +45,16 @@ impl Objective for SequenceTask {
         if chosen.is_empty() {
             return None;
         }
-        let batch = Batch::pack(chosen.iter().map(|&row| &rows.encodings[row]));
-        let first = model.encode_at(pass, &batch, &batch.first_tokens()); // [B, hidden_size]
+        let first = match rows.states {
+            Some(states) => {
+                let (states, offsets) = states.pack(chosen);
+                model.encode_from(pass, states, &offsets, Some(&Tokens::first(&offsets)))
+            }
+            None => {
+                let batch = Batch::pack(chosen.iter().map(|&row| &rows.encodings[row]));
+                model.encode_at(pass, &batch, &batch.first_tokens())
+            }
+        }; // [B, hidden_size]
         let logits = model.sequence_logits(pass, first); // [B, labels]
         let targets = chosen.iter().map(|&row| rows.targets[row]);
         let sum = match self.task {
