@@ -5,7 +5,7 @@
 
 See README.md for what the rows of the table are and what is counted.
 """
-import argparse, json, os, pathlib, statistics, subprocess, sys, tempfile, time
+import argparse, importlib.metadata, json, os, pathlib, statistics, subprocess, sys, tempfile, time
 
 HERE = pathlib.Path(__file__).resolve()
 sys.path.insert(0, str(HERE.parents[2] / "tests" / "parity"))
@@ -54,7 +54,7 @@ def prepare(name, args, folder):
     needed = args.steps * recipe["batch"]
     if recipe["task"] == "mlm":
         recipe["model"] = str(folder / "model")
-        fresh_model(args.text, folder / "model")
+        measured([sys.executable, HERE, "--fresh-model", folder / "model", "--text", args.text])
         text = args.text.read_text(encoding="utf-8").split()
         if len(text) < 126 * needed:
             sys.exit(f"{args.text} has {len(text):,} words; {126 * needed:,} are needed, or fewer --steps")
@@ -86,7 +86,8 @@ def fresh_model(text, folder):
 
 
 def measured(command, **options):
-    """Runs a command; its output and the most memory it or a process under it held, in MiB."""
+    """Runs a command; its output and the most memory it or a process under it held, in MiB. The system counts this
+    process's own memory in, so nothing large is imported here."""
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         process = subprocess.Popen([str(part) for part in command], stdout=out, stderr=err, text=True, **options)
         _, status, usage = os.wait4(process.pid, 0)
@@ -97,9 +98,9 @@ def measured(command, **options):
         return out.read(), usage.ru_maxrss / 1024
 
 
-def run_ftp(recipe, args, folder, seed):
+def run_ftp(recipe, args, folder, seed, tokens):
     """Tokens per second and MiB of one run, as `ftp run --json` says them: over the last seconds of it, or, where every
-    epoch counts, over the whole stage with loading and saving."""
+    epoch counts, `tokens` over the whole stage with loading and saving."""
     template = UNLABELLED if recipe["task"] == "mlm" else LABELLED
     length = f"steps = {recipe['steps']}" if recipe["epochs"] == 1 else f"epochs = {recipe['epochs']}"
     file = template.format(length=length, seed=seed, **(recipe | dict(data=folder)))
@@ -111,14 +112,8 @@ def run_ftp(recipe, args, folder, seed):
     events = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
     if recipe["epochs"] > 1:
         seconds = [event["seconds"] for event in events if event.get("event") == "stage_finished"][-1]
-        return recipe["epochs"] * tokens_of(recipe, folder) / seconds, memory
+        return tokens / seconds, memory
     return [event["tokens_per_second"] for event in events if event.get("event") == "progress"][-1], memory
-
-
-def tokens_of(recipe, folder):
-    from transformers import AutoTokenizer
-    tokenizer = AutoTokenizer.from_pretrained(recipe["model"])
-    return sum(len(tokenizer(row["text"], truncation=True, max_length=128)["input_ids"]) for row in read_jsonl(folder / "train.jsonl"))
 
 
 def order(seed, epoch, count):
@@ -156,7 +151,7 @@ def batches(recipe, tokenizer, folder, seed):
 
 
 def torch_side(recipe, threads, seed):
-    """Prints tokens (padding not counted) per second of the steps after the first few."""
+    """Prints tokens (padding not counted) per second of the steps after the first few, and tokens of all steps."""
     import torch
     from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer, get_linear_schedule_with_warmup
     torch.set_num_threads(threads)
@@ -195,12 +190,15 @@ def torch_side(recipe, threads, seed):
         optimizer.zero_grad()
         if step >= WARM:
             tokens += int(batch["attention_mask"].sum())
-    print(json.dumps(dict(tokens_per_second=tokens / (time.perf_counter() - began))))
+    seconds = time.perf_counter() - began
+    total = sum(int(batch["attention_mask"].sum()) for batch in prepared)
+    print(json.dumps(dict(tokens_per_second=tokens / seconds, tokens=total)))
 
 
 def run_torch(recipe, args, seed):
     out, memory = measured([sys.executable, HERE, "--torch-side", json.dumps(recipe), "--threads", args.threads, "--seed", seed])
-    return json.loads(out.splitlines()[-1])["tokens_per_second"], memory
+    said = json.loads(out.splitlines()[-1])
+    return said["tokens_per_second"], memory, said["tokens"]
 
 
 def compare(name, args):
@@ -209,8 +207,8 @@ def compare(name, args):
         recipe = prepare(name, args, folder)
         ours, theirs = [], []
         for seed in range(args.repeats):  # in turns, so that a busy machine slows both
-            ours.append(run_ftp(recipe, args, folder, seed))
             theirs.append(run_torch(recipe, args, seed))
+            ours.append(run_ftp(recipe, args, folder, seed, theirs[-1][2]))
     middle = lambda runs, which: statistics.median(run[which] for run in runs)
     speeds, memory = [[middle(side, which) for side in (ours, theirs)] for which in (0, 1)]
     print(f"| {ROWS[name][0]} | {speeds[0]:,.0f} | {speeds[1]:,.0f} | {speeds[0] / speeds[1]:.2f} "
@@ -232,10 +230,13 @@ def main():
     parser.add_argument("--busy", action="store_true", help="measure although other programs are running")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("compare.json"))
     parser.add_argument("--torch-side", help=argparse.SUPPRESS)
+    parser.add_argument("--fresh-model", type=pathlib.Path, help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.torch_side:
         return torch_side(json.loads(args.torch_side), args.threads, args.seed)
+    if args.fresh_model:
+        return fresh_model(args.text, args.fresh_model)
     missing = [name for name in ("ftp", "model", "sst2", "mnli", "text") if getattr(args, name) is None]
     if missing:
         parser.error("missing: " + ", ".join("--" + name for name in missing))
@@ -250,9 +251,8 @@ def main():
     print("| | ftp tokens/s | PyTorch tokens/s | ratio | ftp MiB | PyTorch MiB | ratio |")
     print("| --- | --: | --: | --: | --: | --: | --: |", flush=True)
     results = [compare(name, args) for name in rows]
-    import torch
-    import transformers
-    machine = dict(torch=torch.__version__, transformers=transformers.__version__, threads=args.threads, steps=args.steps, tiles=tiles)
+    version = importlib.metadata.version
+    machine = dict(torch=version("torch"), transformers=version("transformers"), peft=version("peft"), threads=args.threads, steps=args.steps, tiles=tiles)
     args.out.write_text(json.dumps(dict(machine=machine, rows=results), indent=1) + "\n", encoding="utf-8")
 
 
