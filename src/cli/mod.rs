@@ -3,6 +3,7 @@
 //! Exit codes: 0 ok, 1 a stage or an expectation failed, 2 usage, 3 the file is wrong, 130 interrupted.
 
 mod check;
+mod fmt;
 mod graph;
 mod methods;
 mod plan;
@@ -52,6 +53,8 @@ struct Cli {
 enum Command {
     /// Check a file without running anything: names, types, ranges, data, labels
     Check(check::Check),
+    /// Write files in the one style, or say where they differ from it
+    Fmt(fmt::Fmt),
     /// Show which stages are in the store, which will run, and why
     Plan(plan::Plan),
     /// Run what is not in the store yet, publish, and report
@@ -108,6 +111,7 @@ pub fn main() -> ExitCode {
     }
     let exit = match Cli::parse().command {
         Command::Check(command) => command.run(),
+        Command::Fmt(command) => command.run(),
         Command::Plan(command) => command.run(),
         #[cfg(feature = "train")]
         Command::Run(command) => command.run(),

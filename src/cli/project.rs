@@ -60,23 +60,27 @@ pub(super) fn print_error(error: &dyn miette::Diagnostic) {
     }
 }
 
-/// Reads and checks a file; prints everything that is wrong with it.
-pub(super) fn open(arguments: &FileArguments, json: bool) -> Result<Project, Exit> {
-    let name = arguments.file.display().to_string();
-    let text = match std::fs::read(&arguments.file).map(String::from_utf8) {
-        Ok(Ok(text)) => text,
+/// Reads a file, or says why it can't be.
+pub(super) fn read(file: &Path) -> Result<Source, Exit> {
+    let name = file.display().to_string();
+    match std::fs::read(file).map(String::from_utf8) {
+        Ok(Ok(text)) => Ok(Source { name, text }),
         Ok(Err(error)) => {
             let at = error.utf8_error().valid_up_to();
             eprintln!("error: {name} is not UTF-8 text (byte {at}); save it as UTF-8");
-            return Err(Exit::WrongFile);
+            Err(Exit::WrongFile)
         }
         Err(error) => {
             eprintln!("error: can't read {name}: {}", reason(&error));
-            return Err(Exit::Usage);
+            Err(Exit::Usage)
         }
-    };
+    }
+}
+
+/// Reads and checks a file; prints everything that is wrong with it.
+pub(super) fn open(arguments: &FileArguments, json: bool) -> Result<Project, Exit> {
+    let source = read(&arguments.file)?;
     let directory = arguments.file.parent().unwrap_or(Path::new(""));
-    let source = Source { name, text };
     let world = FileWorld::new(directory);
     match lang::check(&source, methods::registry(), &world, &arguments.set) {
         Ok(Checked { program, warnings }) => {
@@ -98,7 +102,7 @@ pub(super) fn open(arguments: &FileArguments, json: bool) -> Result<Project, Exi
     }
 }
 
-fn print(diagnostic: &lang::Diagnostic, source: &Source, json: bool) {
+pub(super) fn print(diagnostic: &lang::Diagnostic, source: &Source, json: bool) {
     if json {
         println!("{}", diagnostic.to_json(source));
     } else {
