@@ -10,6 +10,7 @@ mod chain;
 mod check;
 mod defaults;
 mod diagnostic;
+pub mod explain;
 mod fit;
 mod goals;
 pub mod ir;
