@@ -1,7 +1,7 @@
 //! `ftp fmt`.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -73,13 +73,7 @@ impl Fmt {
         match formatted(&source) {
             Ok(text) if self.check => differs(&source, &text),
             Ok(text) if text == source.text => Exit::Ok,
-            Ok(text) => match replace(file, &text) {
-                Ok(()) => Exit::Ok,
-                Err(error) => {
-                    eprintln!("error: can't write {}: {}", source.name, project::reason(&error));
-                    Exit::Failed
-                }
-            },
+            Ok(text) => project::replace(file, &text).err().unwrap_or(Exit::Ok),
             Err(exit) => exit,
         }
     }
@@ -130,15 +124,4 @@ fn found(path: &Path) -> std::io::Result<Vec<PathBuf>> {
         }
     }
     Ok(files)
-}
-
-/// Writes a file whole or not at all. What a link points to is written, and keeps its permissions.
-fn replace(file: &Path, text: &str) -> std::io::Result<()> {
-    let file = fs::canonicalize(file)?;
-    let mut new = tempfile::NamedTempFile::new_in(file.parent().unwrap_or(Path::new(".")))?;
-    new.write_all(text.as_bytes())?;
-    fs::set_permissions(new.path(), fs::metadata(&file)?.permissions())?;
-    new.as_file().sync_all()?;
-    new.persist(&file).map_err(|error| error.error)?;
-    Ok(())
 }

@@ -17,6 +17,7 @@ mod publish;
 mod results;
 #[cfg(feature = "train")]
 mod run;
+mod sarif;
 #[cfg(feature = "train")]
 mod stage;
 

@@ -1,12 +1,12 @@
 //! From a path on the command line to a checked program, or its errors on standard error.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use super::{Exit, FileArguments, StoreArguments};
 use crate::data::FileWorld;
 use crate::lang::ir::Program;
-use crate::lang::{self, Checked};
+use crate::lang::{self, Checked, Diagnostics};
 use crate::methods;
 use crate::store::Store;
 use crate::syntax::Source;
@@ -77,17 +77,32 @@ pub(super) fn read(file: &Path) -> Result<Source, Exit> {
     }
 }
 
+/// Reads and checks a file; what is found is for the caller to show.
+pub(super) fn check(arguments: &FileArguments) -> Result<(Source, Result<Checked, Diagnostics>), Exit> {
+    let source = read(&arguments.file)?;
+    let checked = check_source(arguments, &source);
+    Ok((source, checked))
+}
+
+/// Checks a text in the place of the file.
+pub(super) fn check_source(arguments: &FileArguments, source: &Source) -> Result<Checked, Diagnostics> {
+    lang::check(source, methods::registry(), &FileWorld::new(directory(arguments)), &arguments.set)
+}
+
+/// Paths in the file are relative to this.
+fn directory(arguments: &FileArguments) -> &Path {
+    arguments.file.parent().unwrap_or(Path::new(""))
+}
+
 /// Reads and checks a file; prints everything that is wrong with it.
 pub(super) fn open(arguments: &FileArguments, json: bool) -> Result<Project, Exit> {
-    let source = read(&arguments.file)?;
-    let directory = arguments.file.parent().unwrap_or(Path::new(""));
-    let world = FileWorld::new(directory);
-    match lang::check(&source, methods::registry(), &world, &arguments.set) {
+    let (source, checked) = check(arguments)?;
+    match checked {
         Ok(Checked { program, warnings }) => {
             for warning in &warnings {
                 print(warning, &source, json);
             }
-            Ok(Project { source, program, directory: directory.to_path_buf() })
+            Ok(Project { source, program, directory: directory(arguments).to_path_buf() })
         }
         Err(diagnostics) => {
             for diagnostic in &diagnostics.all {
@@ -100,6 +115,23 @@ pub(super) fn open(arguments: &FileArguments, json: bool) -> Result<Project, Exi
             Err(Exit::WrongFile)
         }
     }
+}
+
+/// Writes a file whole or not at all. What a link points to is written, and keeps its permissions.
+pub(super) fn replace(file: &Path, text: &str) -> Result<(), Exit> {
+    let write = || {
+        let file = std::fs::canonicalize(file)?;
+        let mut new = tempfile::NamedTempFile::new_in(file.parent().unwrap_or(Path::new(".")))?;
+        new.write_all(text.as_bytes())?;
+        std::fs::set_permissions(new.path(), std::fs::metadata(&file)?.permissions())?;
+        new.as_file().sync_all()?;
+        new.persist(&file).map_err(|error| error.error)?;
+        Ok(())
+    };
+    write().map_err(|error: std::io::Error| {
+        eprintln!("error: can't write {}: {}", file.display(), reason(&error));
+        Exit::Failed
+    })
 }
 
 pub(super) fn print(diagnostic: &lang::Diagnostic, source: &Source, json: bool) {

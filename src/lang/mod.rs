@@ -25,4 +25,4 @@ pub mod value;
 pub mod world;
 
 pub use check::{Checked, check};
-pub use diagnostic::{Diagnostic, Diagnostics, Severity};
+pub use diagnostic::{Diagnostic, Diagnostics, Fix, Severity};
