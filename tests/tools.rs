@@ -76,6 +76,18 @@ fn check_fix_mends_misspelt_names_and_nothing_else() {
 }
 
 #[test]
+fn check_fix_goes_on_to_what_an_error_hid_but_makes_no_second_argument() {
+    let head = "let domain = text(\"data/domain.txt\")\npipeline p = pretrain(corpus = domain) -> ";
+    let directory = project(&format!("{head}adpat(domian)\n"));
+    ftp(&directory, &["check", "p.ftp", "--fix"], 0);
+    assert_eq!(pipeline(&directory), format!("{head}adapt(domain)\n"));
+    let twice = format!("{head}adapt(domain, epoch = 3, epochs = 4)\n");
+    let directory = project(&twice);
+    ftp(&directory, &["check", "p.ftp", "--fix"], 3);
+    assert_eq!(pipeline(&directory), twice);
+}
+
+#[test]
 fn check_fix_leaves_alone_what_it_is_not_sure_of() {
     // Two names are as near, a name that nothing is near, a value out of range.
     let text = "let data1 = text(\"data/domain.txt\")\nlet data2 = text(\"data/domain.txt\")\n\
@@ -155,4 +167,30 @@ fn explain_shows_a_page_a_list_or_what_was_meant() {
     assert!(list.lines().count() >= 60);
     let (_, error) = ftp(&directory, &["explain", "unknown_stag"], 2);
     assert!(error.contains("did you mean `ftp::name::unknown_stage`?"), "{error}");
+}
+
+#[test]
+fn a_new_project_checks_is_formatted_and_is_never_written_over() {
+    let directory = tempfile::tempdir().unwrap();
+    ftp(&directory, &["new", "first"], 0);
+    let (out, error) = ftp(&directory, &["check", "first/main.ftp"], 0);
+    assert_eq!((out.as_str(), error.as_str()), ("first/main.ftp: ok (2 pipelines, 5 stages)\n", ""));
+    ftp(&directory, &["fmt", "--check", "first"], 0);
+    fs::write(directory.path().join("first/main.ftp"), "# mine\n").unwrap();
+    let (_, error) = ftp(&directory, &["new", "first"], 2);
+    assert!(error.contains("first/main.ftp is there already"), "{error}");
+    assert_eq!(fs::read_to_string(directory.path().join("first/main.ftp")).unwrap(), "# mine\n");
+}
+
+#[test]
+fn help_is_of_commands_and_of_methods() {
+    let directory = project("");
+    let (page, _) = ftp(&directory, &["help", "finetune"], 0);
+    assert!(page.contains("\n  learning_rate: number, above 0, at most 1 (default "), "{page}");
+    assert!(page.lines().all(|line| line.chars().count() <= 100 || line.starts_with("    ")), "{page}");
+    assert_eq!(page, ftp(&directory, &["methods", "finetune"], 0).0);
+    assert!(ftp(&directory, &["help", "fmt"], 0).0.contains("--check"));
+    assert!(ftp(&directory, &["help"], 0).0.contains("explain"));
+    let (_, error) = ftp(&directory, &["help", "finetun"], 2);
+    assert!(error.contains("no command and no method `finetun`"), "{error}");
 }

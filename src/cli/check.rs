@@ -62,7 +62,7 @@ impl Check {
         exit
     }
 
-    /// Applies fixes as long as they make errors fewer, and writes the file if any did.
+    /// Applies fixes as long as they lead somewhere, and writes the file if any did.
     fn mend(&self) -> Result<(), Exit> {
         let (mut source, mut checked) = project::check(&self.file)?;
         let mut fixed = 0;
@@ -71,7 +71,8 @@ impl Check {
             let (text, applied) = apply(&source.text, fixes);
             let mended = Source { name: source.name.clone(), text };
             let after = project::check_source(&self.file, &mended);
-            if applied == 0 || errors(&after) >= errors(&checked) {
+            // A mended name may uncover an error behind it, but never make one argument of two.
+            if applied == 0 || errors(&after) > errors(&checked) || repeated(&after) > repeated(&checked) {
                 break;
             }
             (source, checked, fixed) = (mended, after, fixed + applied);
@@ -93,6 +94,11 @@ fn findings(checked: &Result<Checked, Diagnostics>) -> &[Diagnostic] {
 
 fn errors(checked: &Result<Checked, Diagnostics>) -> usize {
     checked.as_ref().err().map_or(0, Diagnostics::errors)
+}
+
+/// How many names and arguments are given twice.
+fn repeated(checked: &Result<Checked, Diagnostics>) -> usize {
+    findings(checked).iter().filter(|one| one.code.ends_with("::duplicate")).count()
 }
 
 /// The text with the edits made, and how many; of edits of one place only the first is.

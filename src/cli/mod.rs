@@ -6,7 +6,9 @@ mod check;
 mod explain;
 mod fmt;
 mod graph;
+mod help;
 mod methods;
+mod new;
 mod plan;
 #[cfg(feature = "train")]
 mod predict;
@@ -45,7 +47,7 @@ impl From<Exit> for ExitCode {
 
 /// Declarative pipelines for fine-tuning language models.
 #[derive(Parser)]
-#[command(name = "ftp", version, max_term_width = 100)]
+#[command(name = "ftp", version, max_term_width = 100, disable_help_subcommand = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -71,6 +73,10 @@ enum Command {
     Predict(predict::Predict),
     /// List the methods, or show the manual page of one
     Methods(methods::Methods),
+    /// Begin a project: a commented file with a little data, which checks and runs
+    New(new::New),
+    /// Show the help of a command, or the manual page of a method
+    Help(help::Help),
     /// Run one stage; started by `ftp run`
     #[cfg(feature = "train")]
     #[command(hide = true)]
@@ -124,6 +130,8 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "train")]
         Command::Predict(command) => command.run(),
         Command::Methods(command) => command.run(),
+        Command::New(command) => command.run(),
+        Command::Help(command) => command.run(),
         #[cfg(feature = "train")]
         Command::Stage(command) => return command.run(),
     };
