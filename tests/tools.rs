@@ -194,3 +194,62 @@ fn help_is_of_commands_and_of_methods() {
     let (_, error) = ftp(&directory, &["help", "finetun"], 2);
     assert!(error.contains("no command and no method `finetun`"), "{error}");
 }
+
+/// What a run would train on, twice: `changed` learns longer, leaves `peft` out and adapts first.
+const BEFORE: &str = "\
+let domain = text(\"data/domain.txt\")
+let target = labelled(\"data/{train,dev}.jsonl\")
+set pretrain(corpus = domain)
+pipeline small = pretrain -> peft(bitfit) -> finetune(target)
+";
+const AFTER: &str = "\
+# The same data and model under other names.
+let words = text(\"data/domain.txt\")
+let goal  = labelled(\"data/{train,dev}.jsonl\")
+set pretrain(corpus = words)
+pipeline large = pretrain -> adapt(words) -> finetune(goal, epochs = 7)
+";
+
+#[test]
+fn two_plans_are_compared_by_what_their_stages_are_not_by_their_names() {
+    let directory = project(AFTER);
+    write(directory.path(), "old.ftp", BEFORE);
+    let (out, _) = ftp(&directory, &["plan", "p.ftp", "--diff", "old.ftp"], 0);
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(
+        lines[..3],
+        ["  same    pretrain", "  new     adapt(words)", "  changed finetune(goal), was finetune(target)"]
+    );
+    assert_eq!(lines[3], "            epochs 3 epochs -> 7 epochs (p.ftp:5:70)");
+    assert_eq!(lines[lines.len() - 2..], ["  gone    peft(bitfit)", "4 stages: 1 same, 1 changed, 1 new, 1 gone"]);
+    let (out, _) = ftp(&directory, &["plan", "p.ftp", "--diff", "old.ftp", "--json"], 0);
+    let rows: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(rows[2]["changes"][0]["leaf"], "parameters.epochs");
+    assert_eq!(
+        (&rows[2]["changes"][0]["old"], &rows[2]["changes"][0]["new"]),
+        (&"3 epochs".into(), &"7 epochs".into())
+    );
+}
+
+#[test]
+fn a_reformatted_and_renamed_file_makes_the_same_plan() {
+    let directory = project(BEFORE);
+    write(
+        directory.path(),
+        "new.ftp",
+        &BEFORE.replace("domain =", "d  =\n  ").replace("= domain", "=d").replace("small", "s"),
+    );
+    let (out, _) = ftp(&directory, &["plan", "new.ftp", "--diff", "p.ftp"], 0);
+    assert!(out.ends_with("3 stages: 3 same, 0 changed, 0 new, 0 gone\n"), "{out}");
+}
+
+#[test]
+fn a_graph_is_drawn_with_every_stage_once() {
+    let directory = project(BEFORE);
+    let (svg, _) = ftp(&directory, &["graph", "p.ftp", "--format", "svg"], 0);
+    assert!(svg.starts_with("<svg xmlns=") && svg.ends_with("</svg>\n"));
+    for label in ["domain", "target", "pretrain", "peft(bitfit)", "finetune(target)", "small"] {
+        assert_eq!(svg.matches(&format!(">{label}</text>")).count(), 1, "{label} in {svg}");
+    }
+    assert_eq!(svg.matches("marker-end").count(), 5);
+}

@@ -57,7 +57,8 @@ pub(super) fn shown(signature: &Signature) -> String {
             Default::Required => "required".to_owned(),
             Default::Value(value) => format!("default {value}"),
         };
-        text += &format!("\n  {}: {} ({default})\n", parameter.name, type_text(&parameter.ty).replace('`', ""));
+        let ty = type_text(&parameter.ty).replace('`', "");
+        text += &format!("\n{}", wrapped(&format!("{}: {ty} ({default})", parameter.name), "  "));
         text += &wrapped(&format!("{}{}", parameter.doc, class_text(parameter)), "      ");
     }
     text

@@ -7,6 +7,7 @@ mod explain;
 mod fmt;
 mod graph;
 mod help;
+mod layers;
 mod methods;
 mod new;
 mod plan;
@@ -22,6 +23,7 @@ mod run;
 mod sarif;
 #[cfg(feature = "train")]
 mod stage;
+mod svg;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -66,7 +68,7 @@ enum Command {
     /// Run what is not in the store yet, publish, and report
     #[cfg(feature = "train")]
     Run(run::Run),
-    /// Draw the plan as a graph (Graphviz dot, Mermaid or JSON)
+    /// Draw the plan as a graph (SVG, Graphviz dot, Mermaid or JSON)
     Graph(graph::Graph),
     /// Label texts with a published model
     #[cfg(feature = "train")]
