@@ -195,6 +195,8 @@ proptest! {
         let start = boundary(cut.0.index(file.len() + 1));
         let end = boundary((start + usize::from(cut.1) % 12).min(file.len()));
         let text = format!("{}{inserted}{}", &file[..start], &file[end..]);
+        // The checker must survive it, too, whatever the parser makes of it.
+        let _ = meaning(&text);
         if let Ok(once) = syntax::format(&source(&text)) {
             prop_assert_eq!(content(&text), content(&once));
             prop_assert_eq!(&once, &format(&once));
