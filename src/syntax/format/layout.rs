@@ -2,7 +2,7 @@
 
 use super::WIDTH;
 use super::lines::Lines;
-use super::pieces::{Group, Item, Items, Piece, items};
+use super::pieces::{Group, Item, Items, Piece, read};
 use super::tokens::Token;
 
 /// Columns a continuation is indented by.
@@ -18,7 +18,7 @@ pub(super) struct Statement {
 }
 
 impl Statement {
-    pub fn new(tokens: Vec<Token>) -> Self {
+    pub fn new(tokens: &[Token]) -> Self {
         let mut depth = 0usize;
         let equals = tokens.iter().position(|token| {
             match token.text.as_str() {
@@ -30,12 +30,10 @@ impl Statement {
             }
             false
         });
-        let mut tokens = tokens.into_iter();
-        let head: Vec<Token> = tokens.by_ref().take(equals.map_or(0, |at| at + 1)).collect();
+        let (head, rest) = tokens.split_at(equals.map_or(0, |at| at + 1));
         // No token of the head is an arrow, so it is one item.
-        let head = items(&mut head.into_iter().peekable(), "->").items.pop().map_or(vec![], |item| item.pieces);
-        let rest: Vec<Token> = tokens.collect();
-        Self { head, padding: vec![], body: items(&mut rest.into_iter().peekable(), "->") }
+        let head = read(head, "->").items.pop().map_or(vec![], |item| item.pieces);
+        Self { head, padding: vec![], body: read(rest, "->") }
     }
 
     pub fn keyword(&self) -> &str {

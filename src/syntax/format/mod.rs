@@ -51,7 +51,7 @@ pub fn format(source: &Source) -> Result<String, Vec<SyntaxError>> {
             blank,
             match tokens.as_slice() {
                 [comment] if comment.comment => Entry::Comment(comment.text.clone()),
-                _ => Entry::Statement(Statement::new(tokens)),
+                _ => Entry::Statement(Statement::new(&tokens)),
             },
         ));
     }
@@ -66,7 +66,21 @@ pub fn format(source: &Source) -> Result<String, Vec<SyntaxError>> {
             Entry::Statement(statement) => statement.write(&mut lines),
         }
     }
-    Ok(lines.finish())
+    let text = lines.finish();
+    let kept = content(&text) == content(&source.text)
+        && super::parse(&Source { text: text.clone(), ..source.clone() }).1.is_empty();
+    debug_assert!(kept, "the formatter loses or breaks something: {}", source.text);
+    // A user's file is worth more than its style: what the layout does not understand stays as it is.
+    Ok(if kept { text } else { source.text.clone() })
+}
+
+/// The code and the comments of a text; commas come and go.
+fn content(text: &str) -> Option<(Vec<String>, Vec<String>)> {
+    let pairs = Grammar::parse(Rule::file, text).ok()?;
+    let tokens = pairs.flat_map(Pair::into_inner).flat_map(|pair| tokens::of(pair, text));
+    let (comments, code): (Vec<_>, Vec<_>) = tokens.filter(|token| token.text != ",").partition(|token| token.comment);
+    let texts = |tokens: Vec<tokens::Token>| tokens.into_iter().map(|token| token.text).collect();
+    Some((texts(code), texts(comments)))
 }
 
 /// Lines up neighbours of one kind: statements with nothing between them.

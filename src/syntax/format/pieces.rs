@@ -48,10 +48,14 @@ pub(super) struct Items {
     pub dangling: Vec<Own>,
 }
 
-type Tokens = std::iter::Peekable<std::vec::IntoIter<Token>>;
+type Tokens<'a> = std::iter::Peekable<std::slice::Iter<'a, Token>>;
 
-/// Reads the items of a chain (`->`) or of a group (`,`).
-pub(super) fn items(tokens: &mut Tokens, separator: &str) -> Items {
+/// Reads the items of a chain (`->`) or of a group (`,`) from all of these tokens.
+pub(super) fn read(tokens: &[Token], separator: &str) -> Items {
+    items(&mut tokens.iter().peekable(), separator)
+}
+
+fn items(tokens: &mut Tokens, separator: &str) -> Items {
     let mut read = Items::default();
     let mut item = Item::default();
     // Comments that belong to the next item, if one comes.
@@ -73,15 +77,15 @@ pub(super) fn items(tokens: &mut Tokens, separator: &str) -> Items {
             match read.items.last_mut() {
                 // Behind the separator, on the line of the item before it.
                 Some(last) if at_beginning && on_line && last.trailing.is_none() && waiting.is_empty() => {
-                    last.trailing = Some(token.text);
+                    last.trailing = Some(token.text.clone());
                 }
-                None if at_beginning && on_line && read.before.is_none() => read.before = Some(token.text),
-                _ if at_end && on_line && item.trailing.is_none() => item.trailing = Some(token.text),
+                None if at_beginning && on_line && read.before.is_none() => read.before = Some(token.text.clone()),
+                _ if at_end && on_line && item.trailing.is_none() => item.trailing = Some(token.text.clone()),
                 _ if at_beginning || at_end => {
                     let first = read.items.is_empty() && at_beginning && waiting.is_empty() && read.before.is_none();
-                    waiting.push(Own { blank: token.newlines > 1 && !first, text: token.text });
+                    waiting.push(Own { blank: token.newlines > 1 && !first, text: token.text.clone() });
                 }
-                _ => item.pieces.push(Piece::Comment(token.text)),
+                _ => item.pieces.push(Piece::Comment(token.text.clone())),
             }
             continue;
         }
@@ -111,13 +115,13 @@ fn ends_item(tokens: &Tokens, separator: &str) -> bool {
     tokens.clone().find(|token| !token.comment).is_none_or(|token| token.text == separator || is_close(&token.text))
 }
 
-fn piece(token: Token, tokens: &mut Tokens) -> Piece {
+fn piece(token: &Token, tokens: &mut Tokens) -> Piece {
     if !matches!(token.text.as_str(), "(" | "[" | "{") {
-        return Piece::Word(token.text);
+        return Piece::Word(token.text.clone());
     }
     let Items { before, items, dangling } = items(tokens, ",");
-    let close = tokens.next().map_or_else(String::new, |token| token.text);
-    Piece::Group(Group { open: token.text, after_open: before, items, dangling, close })
+    let close = tokens.next().map_or_else(String::new, |token| token.text.clone());
+    Piece::Group(Group { open: token.text.clone(), after_open: before, items, dangling, close })
 }
 
 fn is_close(text: &str) -> bool {
