@@ -178,6 +178,29 @@ proptest! {
     }
 
     #[test]
+    fn a_program_keeps_its_stages_and_parameters_whatever_stands_between_its_tokens(
+        gaps in prop::collection::vec(gap(), 60),
+    ) {
+        let template = "## About.\nparam rate:| float =| 1e-4\nlet base =| hf(|\"m\"|)\nlet t = labelled(|\"t\"|,| labels =| [|\"no\"|,| \"yes\"|]|)\n\
+            let domain = text(\"d\")\nset finetune(|epochs =| 4|,| learning_rate =| rate|,|)\n## The chain.\n\
+            pipeline p =| base| ->| adapt(|domain|,| warmup =| 10%|)| ->| peft(|lora|,| rank =| 4|)| ->| finetune(|t|)\n\
+            expect p.accuracy >=| 80%\npublish p to \"out\"\n";
+        let mut gaps = gaps.into_iter();
+        let mut text = String::new();
+        for (index, part) in template.split('|').enumerate() {
+            if index > 0 {
+                text += &gaps.next().unwrap_or_default();
+            }
+            text += part;
+        }
+        let plain = meaning(&template.replace('|', " "));
+        prop_assert!(plain.is_ok(), "{plain:?}");
+        prop_assert_eq!(&plain, &meaning(&text));
+        holds_for(&text);
+        prop_assert_eq!(plain, meaning(&format(&text)));
+    }
+
+    #[test]
     fn any_text_is_formatted_stably_or_refused(text in "(\\PC|[\\n\\t\\r#(),=\"]){0,120}") {
         if let Ok(once) = syntax::format(&source(&text)) {
             prop_assert_eq!(content(&text), content(&once));
