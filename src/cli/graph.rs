@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::{Exit, FileArguments, project};
+use super::{Exit, FileArguments, project, svg};
 use crate::lang::ir::Program;
 use crate::lang::signature::Kind;
 use crate::plan::{Plan, StageInput};
@@ -23,14 +23,17 @@ enum Format {
     Dot,
     /// Mermaid, as Markdown renders it
     Mermaid,
+    /// A drawing any browser shows: ftp graph FILE --format svg > graph.svg
+    Svg,
     Json,
 }
 
 /// A box of the drawing.
-struct Shape {
-    id: String,
-    label: String,
-    kind: &'static str,
+pub(super) struct Shape {
+    pub id: String,
+    pub label: String,
+    /// `source`, `stage` or `pipeline`.
+    pub kind: &'static str,
 }
 
 impl Graph {
@@ -46,6 +49,7 @@ impl Graph {
             match self.format {
                 Format::Dot => dot(&shapes, &arrows),
                 Format::Mermaid => mermaid(&shapes, &arrows),
+                Format::Svg => svg::draw(&project.source.name, &shapes, &arrows),
                 Format::Json => {
                     let nodes: Vec<_> =
                         shapes.iter().map(|s| json!({ "id": s.id, "label": s.label, "kind": s.kind })).collect();

@@ -31,10 +31,54 @@ impl Methods {
             eprintln!("error: there is no method `{name}`; the methods are {}", names.join(", "));
             return Exit::Usage;
         };
-        print!("{}", page(signature));
+        print!("{}", shown(signature));
         Exit::Ok
     }
 }
+
+/// A page for the terminal: code without its fences, parameters below each other.
+pub(super) fn shown(signature: &Signature) -> String {
+    let mut text = String::new();
+    let mut in_code = false;
+    for line in introduction(signature).lines() {
+        if line.starts_with("```") {
+            in_code = !in_code;
+        } else if in_code {
+            text += &format!("    {line}\n");
+        } else {
+            text += &wrapped(line.trim_start_matches("# "), "");
+        }
+    }
+    if !signature.parameters.is_empty() {
+        text += "\nParameters\n";
+    }
+    for parameter in &signature.parameters {
+        let default = match &parameter.default {
+            Default::Required => "required".to_owned(),
+            Default::Value(value) => format!("default {value}"),
+        };
+        let ty = type_text(&parameter.ty).replace('`', "");
+        text += &format!("\n{}", wrapped(&format!("{}: {ty} ({default})", parameter.name), "  "));
+        text += &wrapped(&format!("{}{}", parameter.doc, class_text(parameter)), "      ");
+    }
+    text
+}
+
+/// A paragraph in lines of at most [`WIDTH`] columns.
+fn wrapped(paragraph: &str, indent: &str) -> String {
+    let mut text = String::new();
+    let mut line = indent.to_owned();
+    for word in paragraph.split_whitespace() {
+        if line.chars().count() + 1 + word.chars().count() > WIDTH && line.trim() != "" {
+            text += &format!("{}\n", line.trim_end());
+            line = indent.to_owned();
+        }
+        line += &format!("{word} ");
+    }
+    text + line.trim_end() + "\n"
+}
+
+const WIDTH: usize = 100;
 
 const SECTIONS: [(Kind, &str); 3] =
     [(Kind::Source, "Sources"), (Kind::Stage, "Stages"), (Kind::Delta, "Delta methods, for `peft(..)`")];
@@ -66,20 +110,7 @@ pub(crate) fn manual(registry: &Registry) -> String {
 }
 
 fn page(signature: &Signature) -> String {
-    let inputs: Vec<&str> = signature.input.iter().map(|artifact| artifact.phrase()).collect();
-    let flow = match (signature.kind, inputs.is_empty()) {
-        (Kind::Source, _) => format!("Declares {}.", signature.output.phrase()),
-        (Kind::Delta, _) => "Given to `peft(..)`.".to_owned(),
-        (Kind::Stage, true) => format!("Begins a chain; makes {}.", signature.output.phrase()),
-        (Kind::Stage, false) => format!("Takes {}; makes {}.", inputs.join(" or "), signature.output.phrase()),
-    };
-    let mut text = format!(
-        "# `{}`\n\n{}. {flow} Version {}.\n\n{}\n",
-        signature.name,
-        capitalised(signature.summary),
-        signature.version,
-        signature.docs
-    );
+    let mut text = introduction(signature);
     if !signature.parameters.is_empty() {
         text += "\n| parameter | type | default | |\n| --- | --- | --- | --- |\n";
         for parameter in &signature.parameters {
@@ -89,17 +120,39 @@ fn page(signature: &Signature) -> String {
     text
 }
 
+/// A page up to its parameters.
+fn introduction(signature: &Signature) -> String {
+    let inputs: Vec<&str> = signature.input.iter().map(|artifact| artifact.phrase()).collect();
+    let flow = match (signature.kind, inputs.is_empty()) {
+        (Kind::Source, _) => format!("Declares {}.", signature.output.phrase()),
+        (Kind::Delta, _) => "Given to `peft(..)`.".to_owned(),
+        (Kind::Stage, true) => format!("Begins a chain; makes {}.", signature.output.phrase()),
+        (Kind::Stage, false) => format!("Takes {}; makes {}.", inputs.join(" or "), signature.output.phrase()),
+    };
+    format!(
+        "# `{}`\n\n{}. {flow} Version {}.\n\n{}\n",
+        signature.name,
+        capitalised(signature.summary),
+        signature.version,
+        signature.docs
+    )
+}
+
 fn row(parameter: &Parameter) -> String {
     let default = match &parameter.default {
         Default::Required => "required".to_owned(),
         Default::Value(value) => format!("`{value}`"),
     };
-    let class = match parameter.class {
+    let (ty, class) = (type_text(&parameter.ty), class_text(parameter));
+    format!("| `{}` | {ty} | {default} | {}{class} |\n", parameter.name, parameter.doc)
+}
+
+fn class_text(parameter: &Parameter) -> &'static str {
+    match parameter.class {
         Class::Semantic => "",
         Class::Numeric => " Changes rounding only.",
         Class::Operational => " Not part of the key.",
-    };
-    format!("| `{}` | {} | {default} | {}{class} |\n", parameter.name, type_text(&parameter.ty), parameter.doc)
+    }
 }
 
 /// A parameter's type in the words of the manual.

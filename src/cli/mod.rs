@@ -3,8 +3,13 @@
 //! Exit codes: 0 ok, 1 a stage or an expectation failed, 2 usage, 3 the file is wrong, 130 interrupted.
 
 mod check;
+mod explain;
+mod fmt;
 mod graph;
+mod help;
+mod layers;
 mod methods;
+mod new;
 mod plan;
 #[cfg(feature = "train")]
 mod predict;
@@ -15,8 +20,10 @@ mod publish;
 mod results;
 #[cfg(feature = "train")]
 mod run;
+mod sarif;
 #[cfg(feature = "train")]
 mod stage;
+mod svg;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -42,7 +49,7 @@ impl From<Exit> for ExitCode {
 
 /// Declarative pipelines for fine-tuning language models.
 #[derive(Parser)]
-#[command(name = "ftp", version, max_term_width = 100)]
+#[command(name = "ftp", version, max_term_width = 100, disable_help_subcommand = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -52,18 +59,26 @@ struct Cli {
 enum Command {
     /// Check a file without running anything: names, types, ranges, data, labels
     Check(check::Check),
+    /// Explain the code of an error, with a wrong and a right example
+    Explain(explain::Explain),
+    /// Write files in the one style, or say where they differ from it
+    Fmt(fmt::Fmt),
     /// Show which stages are in the store, which will run, and why
     Plan(plan::Plan),
     /// Run what is not in the store yet, publish, and report
     #[cfg(feature = "train")]
     Run(run::Run),
-    /// Draw the plan as a graph (Graphviz dot, Mermaid or JSON)
+    /// Draw the plan as a graph (SVG, Graphviz dot, Mermaid or JSON)
     Graph(graph::Graph),
     /// Label texts with a published model
     #[cfg(feature = "train")]
     Predict(predict::Predict),
     /// List the methods, or show the manual page of one
     Methods(methods::Methods),
+    /// Begin a project: a commented file with a little data, which checks and runs
+    New(new::New),
+    /// Show the help of a command, or the manual page of a method
+    Help(help::Help),
     /// Run one stage; started by `ftp run`
     #[cfg(feature = "train")]
     #[command(hide = true)]
@@ -108,6 +123,8 @@ pub fn main() -> ExitCode {
     }
     let exit = match Cli::parse().command {
         Command::Check(command) => command.run(),
+        Command::Explain(command) => command.run(),
+        Command::Fmt(command) => command.run(),
         Command::Plan(command) => command.run(),
         #[cfg(feature = "train")]
         Command::Run(command) => command.run(),
@@ -115,6 +132,8 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "train")]
         Command::Predict(command) => command.run(),
         Command::Methods(command) => command.run(),
+        Command::New(command) => command.run(),
+        Command::Help(command) => command.run(),
         #[cfg(feature = "train")]
         Command::Stage(command) => return command.run(),
     };

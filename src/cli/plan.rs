@@ -1,11 +1,15 @@
 //! `ftp plan`.
 
+use std::path::{Path, PathBuf};
+
 use clap::Args;
 use serde_json::json;
 
+use super::project::Project;
 use super::{Exit, FileArguments, StoreArguments, project};
 use crate::exec::{self, Status};
 use crate::plan;
+use crate::plan::diff::{self, Difference};
 
 #[derive(Args)]
 pub(super) struct Plan {
@@ -19,6 +23,9 @@ pub(super) struct Plan {
     /// Print the plan as one JSON array
     #[arg(long)]
     json: bool,
+    /// Compare with the plan of another file: which stages are new, gone or changed since, and how
+    #[arg(long, value_name = "OTHER")]
+    diff: Option<PathBuf>,
 }
 
 impl Plan {
@@ -29,6 +36,9 @@ impl Plan {
         };
         if let Err(exit) = project.choose(&self.pipelines) {
             return exit;
+        }
+        if let Some(other) = &self.diff {
+            return self.compare(&project, other);
         }
         let store = match self.store.open() {
             Ok(store) => store,
@@ -51,6 +61,75 @@ impl Plan {
         let hits = status.iter().filter(|status| matches!(status, Status::Hit { .. })).count();
         println!("{} stages: {hits} in the store, {} to run", status.len(), status.len() - hits);
         Exit::Ok
+    }
+}
+
+impl Plan {
+    /// Needs no store: what is computed already makes no difference.
+    fn compare(&self, project: &Project, other: &Path) -> Exit {
+        let other = FileArguments { file: other.to_path_buf(), set: self.file.set.clone() };
+        let mut before = match project::open(&other, self.json) {
+            Ok(before) => before,
+            Err(exit) => return exit,
+        };
+        if let Err(exit) = before.choose(&self.pipelines) {
+            return exit;
+        }
+        let (old, new) = [&before, project].map(|one| plan::Plan::new(&one.program, &self.store.device)).into();
+        let differences = diff::between(
+            diff::Side { source: &before.source, program: &before.program, plan: &old },
+            diff::Side { source: &project.source, program: &project.program, plan: &new },
+        );
+        if self.json {
+            println!("{}", json!(differences.iter().map(difference_row).collect::<Vec<_>>()));
+        } else {
+            differences.iter().for_each(|one| print!("{}", difference(one)));
+            let count = |word| differences.iter().filter(|one| difference_word(one) == word).count();
+            let counts = ["same", "changed", "new", "gone"].map(|word| format!("{} {word}", count(word)));
+            println!("{} stages: {}", differences.len(), counts.join(", "));
+        }
+        Exit::Ok
+    }
+}
+
+fn difference_word(difference: &Difference) -> &'static str {
+    match difference {
+        Difference::Same { .. } => "same",
+        Difference::Changed { .. } => "changed",
+        Difference::New { .. } => "new",
+        Difference::Gone { .. } => "gone",
+    }
+}
+
+/// A line a stage, and one for each thing that changed.
+fn difference(difference: &Difference) -> String {
+    let word = difference_word(difference);
+    match difference {
+        Difference::Same { label } | Difference::New { label } | Difference::Gone { label } => {
+            format!("  {word:7} {label}\n")
+        }
+        Difference::Changed { label, was, changes } => {
+            let was = if was == label { String::new() } else { format!(", was {was}") };
+            let mut text = format!("  {word:7} {label}{was}\n");
+            for change in changes {
+                let place = change.file.as_ref().or(change.place.as_ref());
+                let place = place.map_or_else(String::new, |place| format!(" ({place})"));
+                text += &format!("            {}{place}\n", change.what);
+            }
+            text
+        }
+    }
+}
+
+fn difference_row(difference: &Difference) -> serde_json::Value {
+    let word = difference_word(difference);
+    match difference {
+        Difference::Same { label } | Difference::New { label } | Difference::Gone { label } => {
+            json!({ "stage": label, "difference": word })
+        }
+        Difference::Changed { label, was, changes } => {
+            json!({ "stage": label, "difference": word, "was": was, "changes": changes })
+        }
     }
 }
 

@@ -1,12 +1,12 @@
 //! From a path on the command line to a checked program, or its errors on standard error.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use super::{Exit, FileArguments, StoreArguments};
 use crate::data::FileWorld;
 use crate::lang::ir::Program;
-use crate::lang::{self, Checked};
+use crate::lang::{self, Checked, Diagnostics};
 use crate::methods;
 use crate::store::Store;
 use crate::syntax::Source;
@@ -60,30 +60,49 @@ pub(super) fn print_error(error: &dyn miette::Diagnostic) {
     }
 }
 
-/// Reads and checks a file; prints everything that is wrong with it.
-pub(super) fn open(arguments: &FileArguments, json: bool) -> Result<Project, Exit> {
-    let name = arguments.file.display().to_string();
-    let text = match std::fs::read(&arguments.file).map(String::from_utf8) {
-        Ok(Ok(text)) => text,
+/// Reads a file, or says why it can't be.
+pub(super) fn read(file: &Path) -> Result<Source, Exit> {
+    let name = file.display().to_string();
+    match std::fs::read(file).map(String::from_utf8) {
+        Ok(Ok(text)) => Ok(Source { name, text }),
         Ok(Err(error)) => {
             let at = error.utf8_error().valid_up_to();
             eprintln!("error: {name} is not UTF-8 text (byte {at}); save it as UTF-8");
-            return Err(Exit::WrongFile);
+            Err(Exit::WrongFile)
         }
         Err(error) => {
             eprintln!("error: can't read {name}: {}", reason(&error));
-            return Err(Exit::Usage);
+            Err(Exit::Usage)
         }
-    };
-    let directory = arguments.file.parent().unwrap_or(Path::new(""));
-    let source = Source { name, text };
-    let world = FileWorld::new(directory);
-    match lang::check(&source, methods::registry(), &world, &arguments.set) {
+    }
+}
+
+/// Reads and checks a file; what is found is for the caller to show.
+pub(super) fn check(arguments: &FileArguments) -> Result<(Source, Result<Checked, Diagnostics>), Exit> {
+    let source = read(&arguments.file)?;
+    let checked = check_source(arguments, &source);
+    Ok((source, checked))
+}
+
+/// Checks a text in the place of the file.
+pub(super) fn check_source(arguments: &FileArguments, source: &Source) -> Result<Checked, Diagnostics> {
+    lang::check(source, methods::registry(), &FileWorld::new(directory(arguments)), &arguments.set)
+}
+
+/// Paths in the file are relative to this.
+fn directory(arguments: &FileArguments) -> &Path {
+    arguments.file.parent().unwrap_or(Path::new(""))
+}
+
+/// Reads and checks a file; prints everything that is wrong with it.
+pub(super) fn open(arguments: &FileArguments, json: bool) -> Result<Project, Exit> {
+    let (source, checked) = check(arguments)?;
+    match checked {
         Ok(Checked { program, warnings }) => {
             for warning in &warnings {
                 print(warning, &source, json);
             }
-            Ok(Project { source, program, directory: directory.to_path_buf() })
+            Ok(Project { source, program, directory: directory(arguments).to_path_buf() })
         }
         Err(diagnostics) => {
             for diagnostic in &diagnostics.all {
@@ -98,7 +117,24 @@ pub(super) fn open(arguments: &FileArguments, json: bool) -> Result<Project, Exi
     }
 }
 
-fn print(diagnostic: &lang::Diagnostic, source: &Source, json: bool) {
+/// Writes a file whole or not at all. What a link points to is written, and keeps its permissions.
+pub(super) fn replace(file: &Path, text: &str) -> Result<(), Exit> {
+    let write = || {
+        let file = std::fs::canonicalize(file)?;
+        let mut new = tempfile::NamedTempFile::new_in(file.parent().unwrap_or(Path::new(".")))?;
+        new.write_all(text.as_bytes())?;
+        std::fs::set_permissions(new.path(), std::fs::metadata(&file)?.permissions())?;
+        new.as_file().sync_all()?;
+        new.persist(&file).map_err(|error| error.error)?;
+        Ok(())
+    };
+    write().map_err(|error: std::io::Error| {
+        eprintln!("error: can't write {}: {}", file.display(), reason(&error));
+        Exit::Failed
+    })
+}
+
+pub(super) fn print(diagnostic: &lang::Diagnostic, source: &Source, json: bool) {
     if json {
         println!("{}", diagnostic.to_json(source));
     } else {

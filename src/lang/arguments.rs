@@ -277,6 +277,7 @@ impl<'a> Checker<'a> {
                 format!("`{method}` has no parameter `{}`", name.text),
             )
             .label("no such parameter");
+            suggest::fix(&mut error, &name.text, names.iter().copied());
             error.help = match suggest::nearest(&name.text, names.iter().copied()) {
                 Some(near) => Some(format!("did you mean `{near}`?")),
                 None if names.is_empty() => Some("remove it; there are no parameters".into()),

@@ -119,7 +119,7 @@ impl<'a> Checker<'a> {
                     format!("there is no stage `{name}`"),
                 )
                 .label("expected a stage");
-                error.help = suggest::help(name, &stages, "the stages are");
+                suggest::offer(&mut error, name, &stages, "the stages are");
                 self.report(error);
                 self.arguments_of_unknown(call);
                 None
@@ -193,6 +193,7 @@ impl<'a> Checker<'a> {
         } else {
             format!("expected a {what}")
         };
+        suggest::fix(&mut error, name, candidates.iter().copied());
         error.help = match (suggest::nearest(name, candidates.iter().copied()), &call.arguments) {
             (Some(near), _) => Some(format!("did you mean `{near}`?")),
             (None, None) => Some(format!("declare it: `let {name} = hf(\"..\")`")),

@@ -43,7 +43,7 @@ impl<'a> Checker<'a> {
                     format!("there is no method `{name}` to set defaults of"),
                 )
                 .label("no such method");
-                error.help = suggest::help(name, &methods, "the methods are");
+                suggest::offer(&mut error, name, &methods, "the methods are");
                 self.report(error);
                 continue;
             };

@@ -32,6 +32,15 @@ pub struct Diagnostic {
     pub related: Vec<(Span, String)>,
     /// One action.
     pub help: Option<String>,
+    /// The action as an edit, where there is no doubt about it.
+    pub fix: Option<Fix>,
+}
+
+/// An edit of the file: `text` in place of `span`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fix {
+    pub span: Span,
+    pub text: String,
 }
 
 impl Diagnostic {
@@ -49,7 +58,16 @@ impl Diagnostic {
     }
 
     fn new(severity: Severity, code: &'static str, span: Option<Span>, message: impl Into<String>) -> Self {
-        Self { severity, code, message: message.into(), span, label: String::new(), related: vec![], help: None }
+        Self {
+            severity,
+            code,
+            message: message.into(),
+            span,
+            label: String::new(),
+            related: vec![],
+            help: None,
+            fix: None,
+        }
     }
 
     pub fn label(mut self, label: impl Into<String>) -> Self {
@@ -102,6 +120,11 @@ impl Diagnostic {
                 "length": span.end - span.start,
             })
         };
+        let fix = self.fix.as_ref().map(|fix| {
+            let mut edit = place(fix.span, "");
+            edit["text"] = fix.text.clone().into();
+            edit
+        });
         let position = self.span.map(|span| source.position(span.start));
         let labels = self.span.iter().map(|span| place(*span, &self.label));
         let labels = labels.chain(self.related.iter().map(|(span, label)| place(*span, label)));
@@ -114,6 +137,7 @@ impl Diagnostic {
             "line": position.map(|(line, _)| line),
             "column": position.map(|(_, column)| column),
             "labels": labels.collect::<Vec<_>>(),
+            "fix": fix,
         })
         .to_string()
     }

@@ -53,6 +53,7 @@ impl<'a> Checker<'a> {
                     format!("there is no pipeline `{text}`"),
                 )
                 .label("expected a pipeline");
+                suggest::fix(&mut error, text, pipelines.iter().copied());
                 error.help = suggest::help(text, &pipelines, "the pipelines are")
                     .or_else(|| Some(format!("declare it: `pipeline {text} = base -> finetune(target)`")));
                 self.report(error);
@@ -112,7 +113,7 @@ impl<'a> Checker<'a> {
             let what = if matches!(task, super::world::Task::Regression) { "a regression" } else { "a classification" };
             error = error.related(data.span, format!("this is {what}"));
         }
-        error.help = suggest::help(name, metrics, "its metrics are");
+        suggest::offer(&mut error, name, metrics, "its metrics are");
         self.report(error);
         false
     }

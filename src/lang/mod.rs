@@ -10,6 +10,7 @@ mod chain;
 mod check;
 mod defaults;
 mod diagnostic;
+pub mod explain;
 mod fit;
 mod goals;
 pub mod ir;
@@ -24,4 +25,4 @@ pub mod value;
 pub mod world;
 
 pub use check::{Checked, check};
-pub use diagnostic::{Diagnostic, Diagnostics, Severity};
+pub use diagnostic::{Diagnostic, Diagnostics, Fix, Severity};

@@ -48,7 +48,7 @@ impl<'a> Checker<'a> {
                 format!("there is no type `{}`", param.ty.text),
             )
             .label("not a type");
-            error.help = suggest::help(&param.ty.text, &types, "the types are");
+            suggest::offer(&mut error, &param.ty.text, &types, "the types are");
             self.report(error);
             return self.set_param(name, Meaning::Error);
         };

@@ -2,7 +2,7 @@
 
 use super::arguments::Slot;
 use super::check::Checker;
-use super::diagnostic::Diagnostic;
+use super::diagnostic::{Diagnostic, Fix};
 use super::fit::{self, Misfit};
 use super::literal::{Literal, UNITS};
 use super::scope::{Declaration, Meaning};
@@ -105,6 +105,11 @@ impl<'a> Checker<'a> {
         )
         .label(misfit.label);
         error.help = misfit.help;
+        if let (ParameterType::Choice(choices), ast::ValueKind::Word(name)) = (&parameter.ty, &value.kind)
+            && !self.names_a_value(name)
+        {
+            suggest::fix(&mut error, name, choices.iter().copied());
+        }
         if let ast::ValueKind::Word(name) = &value.kind
             && let Some(entry) = self.scope.get(name.as_str())
         {
@@ -169,6 +174,7 @@ impl<'a> Checker<'a> {
         let fitting = self.declared(wanted);
         let mut error = Diagnostic::error("ftp::name::unknown", at, format!("nothing is named `{name}`"))
             .label(format!("expected the name of {}", wanted.phrase()));
+        suggest::fix(&mut error, name, fitting.iter().copied());
         error.help = Some(match suggest::nearest(name, fitting.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => {
@@ -202,7 +208,7 @@ impl<'a> Checker<'a> {
                 let mut error =
                     Diagnostic::error("ftp::name::unknown_delta", at, format!("there is no delta method `{name}`"))
                         .label("expected a delta method");
-                error.help = suggest::help(name, &deltas, "the delta methods are");
+                suggest::offer(&mut error, name, &deltas, "the delta methods are");
                 self.report(error);
                 Slot::Error
             }
@@ -281,6 +287,13 @@ impl<'a> Checker<'a> {
             let mut error =
                 Diagnostic::error("ftp::value::unknown_unit", unit.span, format!("there is no unit `{}`", unit.text))
                     .label("not a unit");
+            match spelt {
+                // A known spelling of a unit stands for just one.
+                Some(text) if suggest::nearest(&unit.text, UNITS.iter().copied()) != Some(text) => {
+                    error.fix = Some(Fix { span: unit.span, text: text.to_owned() });
+                }
+                _ => suggest::fix(&mut error, &unit.text, UNITS.iter().copied()),
+            }
             error.help = Some(match spelt {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("the units are {}", suggest::quoted(UNITS)),
@@ -322,6 +335,7 @@ impl<'a> Checker<'a> {
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
                 let mut error = Diagnostic::error("ftp::name::unknown", at, format!("nothing is named `{name}`"))
                     .label("expected a value or the name of one");
+                suggest::fix(&mut error, name, names.iter().copied().chain(["true", "false", "none"]));
                 error.help =
                     Some(match suggest::nearest(name, names.iter().copied().chain(["true", "false", "none"])) {
                         Some(near) => format!("did you mean `{near}`?"),

@@ -1,5 +1,7 @@
 //! "Did you mean ..?"
 
+use super::diagnostic::{Diagnostic, Fix};
+
 /// The candidate nearest to a misspelt name, if one is near enough: the same but for case, or within a third of the
 /// name's letters (at least one) of edits and swaps.
 pub(super) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
@@ -14,6 +16,28 @@ pub(super) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a s
         }
     }
     best.map(|(_, candidate)| candidate)
+}
+
+/// The nearest candidate, unless another one is as near.
+fn clear<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str> + Clone) -> Option<&'a str> {
+    let near = nearest(name, candidates.clone())?;
+    let others = candidates.into_iter().filter(|other| *other != near);
+    let near_distance = strsim::osa_distance(&name.to_lowercase(), &near.to_lowercase());
+    let distance = |other: &str| strsim::osa_distance(&name.to_lowercase(), &other.to_lowercase());
+    others.map(distance).all(|other| other > near_distance).then_some(near)
+}
+
+/// Makes the clear candidate for the misspelt name under the report's mark its fix.
+pub(super) fn fix<'a>(error: &mut Diagnostic, name: &str, candidates: impl IntoIterator<Item = &'a str> + Clone) {
+    if let (Some(near), Some(span)) = (clear(name, candidates), error.span) {
+        error.fix = Some(Fix { span, text: near.to_owned() });
+    }
+}
+
+/// Adds the help for an unknown name, as [`help`] gives it, and the fix where there is one.
+pub(super) fn offer(error: &mut Diagnostic, name: &str, candidates: &[&str], there_are: &str) {
+    error.help = help(name, candidates, there_are);
+    fix(error, name, candidates.iter().copied());
 }
 
 /// The help for an unknown name: the nearest candidate, else what there is, else nothing.

@@ -3,6 +3,7 @@
 //! From outside: [`Plan`], the keys and their pre-images in [`key`], explanations in [`reason`], and in [`spec`] what a
 //! stage process is told. Nothing here reads a file.
 
+pub mod diff;
 mod graph;
 pub mod key;
 pub mod reason;

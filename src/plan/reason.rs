@@ -87,6 +87,21 @@ pub fn explain(
     Reason::Changed(view.change(leaf, old, new, differences.len() - 1))
 }
 
+/// All that makes a stage with this pre-image another one than an earlier one's, the most telling first.
+pub fn changes(
+    plan: &Plan,
+    program: &Program,
+    source: &Source,
+    stage: usize,
+    pre_image: &PreImage,
+    past: &PreImage,
+) -> Vec<Change> {
+    let mut leaves = pre_image.differences(past);
+    leaves.sort_by_key(|leaf| rank(leaf));
+    let view = View { plan, program, source, stage };
+    leaves.iter().map(|leaf| view.change(leaf, past.get(leaf), pre_image.get(leaf), 0)).collect()
+}
+
 /// Parameters are named before data, data before the model, and those before what the user did not write.
 fn rank(leaf: &str) -> u8 {
     match leaf.split('.').next() {

@@ -1,14 +1,16 @@
 //! Text -> syntax tree with spans. Pure: no files, no names resolved, no types.
 //!
-//! From outside: [`parse`], the tree in [`ast`], [`Span`] and [`Source`]. The grammar is `grammar/ftp.pest`.
+//! From outside: [`parse`], [`format`], the tree in [`ast`], [`Span`] and [`Source`]. The grammar is `grammar/ftp.pest`.
 
 pub mod ast;
 mod error;
+mod format;
 mod grammar;
 mod literal;
 mod parser;
 pub mod span;
 
 pub use error::SyntaxError;
+pub use format::format;
 pub use parser::{parse, parse_value};
 pub use span::{Source, Span};

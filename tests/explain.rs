@@ -1,0 +1,200 @@
+//! Every code has a page, and every page's examples are what they claim to be.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use ftp::data::FileWorld;
+use ftp::lang::explain::{self, Block, Page};
+use ftp::lang::{self, Checked};
+use ftp::methods;
+use ftp::syntax::Source;
+
+/// Codes below `src/syntax`, `src/lang` and `src/data` that no check of a file reports: why.
+const NOT_AT_CHECK_TIME: &[(&str, &str)] = &[
+    ("ftp::data::changed", "a stage finds that a file is no longer the one of the plan"),
+    ("ftp::data::not_labelled", "a stage got a source that is no labelled set"),
+    ("ftp::data::unknown_source", "a source without a reader: a mistake in ftp"),
+    ("ftp::data::unreadable", "the error of a stage that has none of its own"),
+    // What `ftp check` notes without calling it wrong.
+    ("ftp::data::blank_lines", "a note"),
+    ("ftp::data::column_guessed", "a note"),
+    ("ftp::data::leak", "a note"),
+    ("ftp::data::split_guessed", "a note"),
+    ("ftp::data::task_guessed", "a note"),
+    ("ftp::data::tokenizer_built", "a note"),
+    ("ftp::data::unused_label", "a note"),
+];
+
+/// Pages without examples: why.
+const WITHOUT_EXAMPLES: &[(&str, &str)] = &[
+    ("ftp::name::too_deep", "needs a hundred declarations; tested below"),
+    ("ftp::types::wrong_input", "no stage takes anything but a model yet"),
+    ("ftp::data::unreadable_file", "needs a file its owner may not read"),
+];
+
+fn sources(directory: &Path, found: &mut String) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        // The tokenizer works in stages only.
+        if path.is_dir() && path.file_name().is_some_and(|name| name != "tokenizer") {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push_str(&fs::read_to_string(path).unwrap());
+        }
+    }
+}
+
+/// String literals that are codes.
+fn codes_in(text: &str) -> BTreeSet<String> {
+    let literals = text.split('"').filter(|part| part.starts_with("ftp::") && part.matches("::").count() == 2);
+    let is_code = |code: &&str| code.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_:".contains(c));
+    literals.filter(is_code).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_code_of_check_time_has_a_page_and_every_page_a_code() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut text = String::new();
+    ["syntax", "lang", "data"].iter().for_each(|layer| sources(&root.join(layer), &mut text));
+    let mut codes = codes_in(&text);
+    assert!(codes.len() > 60, "the codes are not found: {codes:?}");
+    for (code, why) in NOT_AT_CHECK_TIME {
+        assert!(codes.remove(*code), "{code} is gone, take it from the list ({why})");
+    }
+    let pages: BTreeSet<String> = explain::pages().iter().map(|page| page.code.to_owned()).collect();
+    let without: Vec<_> = codes.difference(&pages).collect();
+    assert!(without.is_empty(), "no page in docs/errors for {without:?}");
+    let stale: Vec<_> = pages.difference(&codes).collect();
+    assert!(stale.is_empty(), "a page for a code that is gone: {stale:?}");
+    assert_eq!(pages.len(), explain::pages().len(), "a code has two pages");
+    assert!(pages.len() >= 60);
+}
+
+/// What the README of `docs/errors` says lies beside every example.
+fn surroundings(root: &Path) {
+    let rows =
+        "{\"text\": \"a NAME good film\", \"label\": \"good\"}\n{\"text\": \"a NAME bad film\", \"label\": \"bad\"}\n";
+    for split in ["train", "dev", "test"] {
+        write(root, &format!("data/{split}.jsonl"), rows.replace("NAME", split).as_bytes());
+    }
+    write(root, "data/domain.txt", b"one line\nanother line\n");
+    let header = br#"{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
+    let weights = [&(header.len() as u64).to_le_bytes()[..], header, &[0; 8]].concat();
+    write(root, "models/minilm/config.json", br#"{"model_type": "bert"}"#);
+    write(root, "models/minilm/tokenizer.json", b"{}");
+    write(root, "models/minilm/model.safetensors", &weights);
+}
+
+fn write(root: &Path, path: &str, content: &[u8]) {
+    let path = root.join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, content).unwrap();
+}
+
+/// The bytes a block of data stands for.
+fn data(content: &str, count: usize) -> Vec<u8> {
+    let (head, last) = content.trim_end().rsplit_once('\n').unwrap_or(("", content));
+    let text = match count {
+        1 => content.to_owned(),
+        _ => {
+            let line = |n: usize| last.replace("{n}", &n.to_string()).replace("{odd}", &(n % 2).to_string());
+            std::iter::once(head.to_owned()).chain((0..count).map(line)).collect::<Vec<_>>().join("\n")
+        }
+    };
+    let mut bytes = vec![];
+    let mut rest = text.as_str();
+    while let Some((before, after)) = rest.split_once("\\x") {
+        bytes.extend(before.bytes());
+        bytes.push(u8::from_str_radix(&after[..2], 16).unwrap());
+        rest = &after[2..];
+    }
+    bytes.extend(rest.bytes());
+    bytes
+}
+
+/// The codes of all findings, and the reports to show when they are not the right ones.
+fn findings(root: &Path, text: &str) -> (BTreeSet<&'static str>, String) {
+    let source = Source { name: "example.ftp".into(), text: text.to_owned() };
+    let set: Vec<(String, String)> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# --set ")?.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    let found = match lang::check(&source, methods::registry(), &FileWorld::new(root), &set) {
+        Ok(Checked { warnings, .. }) => warnings,
+        Err(diagnostics) => diagnostics.all,
+    };
+    (
+        found.iter().map(|one| one.code).collect(),
+        found.iter().map(|one| one.render(&source, false)).collect::<Vec<_>>().join("\n"),
+    )
+}
+
+fn examine(page: &Page) {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    surroundings(root);
+    for block in &page.blocks {
+        if let Block::Data { path, count, content } = block {
+            write(root, path, &data(content, *count));
+        }
+    }
+    let (mut wrong, mut right) = (0, 0);
+    for block in &page.blocks {
+        match block {
+            Block::Wrong(text) => {
+                wrong += 1;
+                let (codes, reports) = findings(root, text);
+                assert_eq!(codes, BTreeSet::from([page.code]), "the wrong example of {}:\n{reports}", page.code);
+            }
+            Block::Right(text) => {
+                right += 1;
+                let (codes, reports) = findings(root, text);
+                assert!(codes.is_empty(), "the right example of {}:\n{reports}", page.code);
+            }
+            _ => {}
+        }
+    }
+    let exempt = WITHOUT_EXAMPLES.iter().any(|(code, _)| *code == page.code);
+    assert_eq!((wrong, right), if exempt { (0, 0) } else { (1, 1) }, "the examples of {}", page.code);
+    assert!(!page.summary().is_empty());
+}
+
+#[test]
+fn wrong_examples_give_their_code_and_right_ones_give_nothing() {
+    explain::pages().iter().for_each(examine);
+}
+
+#[test]
+fn examples_are_formatted() {
+    for page in explain::pages() {
+        for block in &page.blocks {
+            if let Block::Right(text) = block {
+                let source = Source { name: page.code.into(), text: (*text).to_owned() };
+                assert_eq!(ftp::syntax::format(&source).unwrap(), *text, "the right example of {}", page.code);
+            }
+        }
+    }
+}
+
+#[test]
+fn declarations_that_lead_too_far_down_are_reported() {
+    let mut text = String::from("let _first = m0\n");
+    (0..150).for_each(|n| text += &format!("let m{n} = m{} -> adapt(domain)\n", n + 1));
+    text += "let m150 = hf(\"models/minilm\")\nlet domain = text(\"data/domain.txt\")\n";
+    let directory = tempfile::tempdir().unwrap();
+    surroundings(directory.path());
+    assert!(findings(directory.path(), &text).0.contains("ftp::name::too_deep"));
+}
+
+#[test]
+fn a_code_is_found_by_its_end_and_a_misspelt_one_suggested() {
+    let codes = |code| explain::find(code).iter().map(|page| page.code).collect::<Vec<_>>();
+    assert_eq!(codes("ftp::name::unknown_stage"), ["ftp::name::unknown_stage"]);
+    assert_eq!(codes("unknown_stage"), ["ftp::name::unknown_stage"]);
+    assert_eq!(codes("unused"), ["ftp::name::unused", "ftp::set::unused"]);
+    assert!(codes("").is_empty());
+    assert_eq!(explain::nearest("unknown_stag"), Some("ftp::name::unknown_stage"));
+    assert_eq!(explain::nearest("ftp::nam::unknown_stage"), Some("ftp::name::unknown_stage"));
+}
