@@ -3,6 +3,7 @@
 //! Exit codes: 0 ok, 1 a stage or an expectation failed, 2 usage, 3 the file is wrong, 130 interrupted.
 
 mod check;
+mod doctor;
 mod explain;
 mod fmt;
 mod graph;
@@ -59,6 +60,8 @@ struct Cli {
 enum Command {
     /// Check a file without running anything: names, types, ranges, data, labels
     Check(check::Check),
+    /// Show what of this machine can be used: devices, precisions, threads, memory, the store
+    Doctor(doctor::Doctor),
     /// Explain the code of an error, with a wrong and a right example
     Explain(explain::Explain),
     /// Write files in the one style, or say where they differ from it
@@ -123,6 +126,7 @@ pub fn main() -> ExitCode {
     }
     let exit = match Cli::parse().command {
         Command::Check(command) => command.run(),
+        Command::Doctor(command) => command.run(),
         Command::Explain(command) => command.run(),
         Command::Fmt(command) => command.run(),
         Command::Plan(command) => command.run(),

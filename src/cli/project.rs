@@ -153,7 +153,7 @@ pub(super) fn reason(error: &std::io::Error) -> String {
 }
 
 /// Where results are kept: as told, else the user's cache directory.
-fn store_directory(told: Option<&Path>) -> PathBuf {
+pub(super) fn store_directory(told: Option<&Path>) -> PathBuf {
     if let Some(directory) = told {
         return directory.to_path_buf();
     }

@@ -20,6 +20,14 @@ pub fn device(name: &str) -> Result<Device, TrainError> {
     }
 }
 
+/// How many CUDA devices there are; none in programs built without the feature `cuda`.
+pub fn cuda_devices() -> Option<usize> {
+    #[cfg(feature = "cuda")]
+    return Some(Device::enumerate(burn::tensor::DeviceType::Cuda).len());
+    #[cfg(not(feature = "cuda"))]
+    None
+}
+
 #[cfg(feature = "cuda")]
 fn cuda(name: &str, index: usize) -> Result<Device, TrainError> {
     use burn::tensor::DeviceType;

@@ -21,7 +21,7 @@ pub mod settings;
 pub mod states;
 pub mod step;
 
-pub use device::device;
+pub use device::{cuda_devices, device};
 pub use error::TrainError;
 pub use evaluation::{Evaluation, Scores, evaluate};
 pub use looping::{EpochRecord, Fitted, fit};

@@ -31,4 +31,4 @@ pub use extension::on_host;
 pub use gelu::gelu;
 pub use layer_norm::layer_norm;
 pub use linear::linear;
-pub use matmul::Precision;
+pub use matmul::{Precision, tiles};

@@ -9,7 +9,15 @@ mod tiles;
 
 use gemm::Parallelism;
 
-pub use pairs::Instructions;
+use pairs::Instructions;
+
+/// Whether matrix tiles (AMX) are used on this machine, or why not.
+pub fn tiles() -> &'static str {
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    return tiles::state();
+    #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+    "no matrix tiles"
+}
 
 /// How the factors of a matrix product are rounded. Sums are always of 32-bit floats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

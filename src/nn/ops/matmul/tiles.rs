@@ -15,10 +15,26 @@ const SIDE: usize = PANEL;
 /// Whether the processor has tiles, the kernel lets this process use them, and they multiply as they should.
 /// `FTP_TILES=off` says no.
 pub fn available() -> bool {
-    static AVAILABLE: OnceLock<bool> = OnceLock::new();
-    *AVAILABLE.get_or_init(|| {
-        let wanted = std::env::var_os("FTP_TILES").is_none_or(|value| value != "off");
-        wanted && supported() && permitted() && multiplies()
+    state() == USED
+}
+
+const USED: &str = "matrix tiles (AMX)";
+
+/// For people.
+pub fn state() -> &'static str {
+    static STATE: OnceLock<&str> = OnceLock::new();
+    STATE.get_or_init(|| {
+        if !supported() {
+            "no matrix tiles (AMX)"
+        } else if std::env::var_os("FTP_TILES").is_some_and(|value| value == "off") {
+            "matrix tiles (AMX) switched off by FTP_TILES"
+        } else if !permitted() {
+            "matrix tiles (AMX), which the kernel does not let this process use"
+        } else if !multiplies() {
+            "matrix tiles (AMX) not used: they did not multiply as expected"
+        } else {
+            USED
+        }
     })
 }
 
