@@ -304,3 +304,28 @@ fn walk(directory: &Path) -> Vec<std::path::PathBuf> {
     let paths = entries.filter_map(Result::ok).map(|entry| entry.path());
     paths.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
 }
+
+#[test]
+fn doctor_names_the_devices_and_says_when_the_store_is_not_usable() {
+    let project = Project::new(PIPELINE);
+    code(&project.ftp(&["run", "p.ftp", "direct"]), 0);
+    let (out, _) = code(&project.ftp(&["doctor", "--json"]), 0);
+    let found: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!((&found["devices"][0]["name"], &found["devices"][0]["usable"]), (&"cpu".into(), &true.into()));
+    assert_eq!(found["store"]["results"], 3, "pretrain, peft and finetune");
+    assert!(found["threads"].as_u64().is_some_and(|threads| threads >= 1));
+    let (out, _) = code(&project.ftp(&["doctor"]), 0);
+    assert!(["processor", "threads", "device", "store"].iter().all(|line| out.contains(line)), "{out}");
+    let (out, _) = code(&project.ftp(&["doctor", "--store", "/proc/ftp"]), 1);
+    assert!(out.contains("not usable") && out.contains("--store"), "{out}");
+}
+
+#[test]
+fn a_device_that_is_not_there_is_refused_before_anything_runs() {
+    let project = Project::new(PIPELINE);
+    for device in ["cuda:97", "gpu"] {
+        let (_, told) = code(&project.ftp(&["run", "p.ftp", "--device", device]), 2);
+        assert!(told.contains(device) && told.contains("help"), "{told}");
+        assert!(!project.path().join("store/results").exists(), "nothing ran");
+    }
+}

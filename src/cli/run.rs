@@ -40,7 +40,7 @@ impl Run {
             return exit;
         }
         if let Err(error) = crate::train::device(&self.store.device) {
-            eprintln!("error: {error}");
+            project::print_error(&error);
             return Exit::Usage;
         }
         let store = match self.store.open() {

@@ -10,9 +10,35 @@ pub fn epoch(rows: usize, batch_size: usize, seed: u64, epoch: u64) -> Vec<Vec<u
     order.chunks(batch_size.max(1)).map(<[usize]>::to_vec).collect()
 }
 
-/// The passes of one step, each of at most `micro_batch_size` rows, in order.
-pub fn micro_batches(rows: &[usize], micro_batch_size: usize) -> impl Iterator<Item = &[usize]> {
-    rows.chunks(micro_batch_size.max(1))
+/// What one pass through a model may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    pub rows: usize,
+    /// One row alone may have more.
+    pub tokens: usize,
+}
+
+/// The passes of one step. Rows that fit one pass stay in their order; others are cut with rows of similar length
+/// together, the shortest first, so that the passes are of like size.
+pub fn passes(step: &[usize], length: impl Fn(usize) -> usize, budget: Budget) -> Vec<Vec<usize>> {
+    let fits = |count: usize, tokens: usize| count <= budget.rows.max(1) && (count <= 1 || tokens <= budget.tokens);
+    if fits(step.len(), step.iter().map(|&row| length(row)).sum()) {
+        return vec![step.to_vec()];
+    }
+    let mut sorted = step.to_vec();
+    sorted.sort_by_key(|&row| length(row));
+    let (mut passes, mut tokens): (Vec<Vec<usize>>, usize) = (vec![vec![]], 0);
+    for row in sorted {
+        let last = passes.len() - 1;
+        if fits(passes[last].len() + 1, tokens + length(row)) {
+            tokens += length(row);
+            passes[last].push(row);
+        } else {
+            tokens = length(row);
+            passes.push(vec![row]);
+        }
+    }
+    passes
 }
 
 #[cfg(test)]
@@ -32,11 +58,23 @@ mod tests {
         }
 
         #[test]
-        fn the_passes_of_a_step_are_its_rows_in_order(rows in 0usize..100, micro in 1usize..20) {
-            let step: Vec<usize> = (0..rows).rev().collect();
-            let passes: Vec<&[usize]> = micro_batches(&step, micro).collect();
-            prop_assert!(passes.iter().all(|pass| (1..=micro).contains(&pass.len())));
-            prop_assert_eq!(passes.concat(), step);
+        fn the_passes_of_a_step_hold_every_row_once_and_stay_within_the_budget(
+            lengths in prop::collection::vec(1usize..60, 1..80), rows in 1usize..20, tokens in 1usize..300,
+        ) {
+            let step: Vec<usize> = (0..lengths.len()).rev().collect();
+            let passes = passes(&step, |row| lengths[row], Budget { rows, tokens });
+            for pass in &passes {
+                let sum: usize = pass.iter().map(|row| lengths[*row]).sum();
+                prop_assert!(!pass.is_empty() && pass.len() <= rows && (sum <= tokens || pass.len() == 1));
+            }
+            let mut all = passes.concat();
+            if passes.len() == 1 {
+                prop_assert_eq!(&all, &step);
+            } else {
+                prop_assert!(all.is_sorted_by_key(|row| lengths[*row]));
+            }
+            all.sort_unstable();
+            prop_assert!(all.into_iter().eq(0..lengths.len()));
         }
     }
 

@@ -31,6 +31,13 @@ pub(super) fn training(defaults: Training) -> Vec<Parameter> {
         )
         .class(Class::Numeric),
         P::optional(
+            "micro_batch_tokens",
+            COUNT,
+            Value::Int(16_384),
+            "Most tokens in one pass. A step with more is cut into passes of rows of similar length.",
+        )
+        .class(Class::Numeric),
+        P::optional(
             "learning_rate",
             T::Float { min: 0.0, max: 1.0, above: true },
             Value::Float(defaults.learning_rate),

@@ -11,6 +11,7 @@ use super::optimizer::{Optimizer, clip_coefficient, global_norm};
 use super::progress::Meter;
 use super::settings::{Keep, Settings};
 use super::step::{Draws, accumulate};
+use crate::data::order::{self, Budget};
 use crate::event::{Event, Notice};
 use crate::nn::models::Model;
 use crate::nn::parameters::{Parameters, Weight};
@@ -87,8 +88,9 @@ pub fn fit(
     let steps_per_epoch = settings.steps_per_epoch(train.len()) as f64;
     let epochs = steps as f64 / steps_per_epoch;
     let warmup = settings.warmup.steps(steps);
-    let micro_batch_size = settings.micro_batch_size.unwrap_or(settings.batch_size);
-    let [shuffle, masks, dropout] = ["shuffle", "mask", "dropout"].map(|purpose| Key::new(settings.seed, purpose));
+    let rows_of_pass = settings.micro_batch_size.unwrap_or(settings.batch_size);
+    let budget = Budget { rows: rows_of_pass, tokens: settings.micro_batch_tokens };
+    let [masks, dropout] = ["mask", "dropout"].map(|purpose| Key::new(settings.seed, purpose));
 
     let mut optimizer = Optimizer::new(settings);
     let mut selection = Selection::new(deciding_metric(objective, settings.metric.as_deref())?, settings);
@@ -97,14 +99,13 @@ pub fn fit(
     let (mut step, mut tokens, mut stopped_early) = (0, 0, false);
 
     for epoch in 0.. {
-        let order = shuffle.at(epoch).permutation(train.len());
         let (mut epoch_loss, mut epoch_targets) = (0.0, 0);
-        for chosen in order.chunks(settings.batch_size) {
+        for chosen in &order::epoch(train.len(), settings.batch_size, settings.seed, epoch) {
             let learning_rate = settings.learning_rate * settings.schedule.factor(step, warmup, steps);
             step += 1;
 
             let draws = Draws { masks: masks.at(epoch), dropout: dropout.at(step) };
-            let sum = accumulate(model, objective, train, chosen, micro_batch_size, draws)?;
+            let sum = accumulate(model, objective, train, chosen, budget, draws)?;
             let targets = sum.targets.max(1) as f64;
             finite("loss", sum.loss / targets, step)?;
             let norm = global_norm(&sum.gradients) / targets;

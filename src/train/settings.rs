@@ -29,6 +29,8 @@ pub struct Settings {
     /// Most rows of one forward and backward pass; smaller ones need less memory and give the same result up to
     /// rounding. Default: `batch_size`.
     pub micro_batch_size: Option<usize>,
+    /// Most tokens of one forward and backward pass, which bounds its memory. Default 16,384.
+    pub micro_batch_tokens: usize,
     /// The highest learning rate, reached at the end of the warm-up. Default 5e-5; 1e-3 suits BitFit.
     pub learning_rate: f64,
     /// What the learning rate does after the warm-up: `linear` (to 0), `cosine` (to 0) or `constant`. Default `linear`.
@@ -70,6 +72,7 @@ impl Default for Settings {
             steps: None,
             batch_size: 32,
             micro_batch_size: None,
+            micro_batch_tokens: 16_384,
             learning_rate: 5e-5,
             schedule: Schedule::Linear,
             warmup: Warmup::Ratio(0.1),
@@ -100,6 +103,9 @@ impl Settings {
             steps: read.count("steps")?,
             batch_size: read.count("batch_size")?.map_or(default.batch_size, |rows| rows as usize),
             micro_batch_size: read.count("micro_batch_size")?.map(|rows| rows as usize),
+            micro_batch_tokens: read
+                .count("micro_batch_tokens")?
+                .map_or(default.micro_batch_tokens, |tokens| tokens as usize),
             learning_rate: read.number("learning_rate")?.unwrap_or(default.learning_rate),
             schedule: read.name("schedule")?.map_or(Ok(default.schedule), Schedule::from_name)?,
             warmup: read.warmup()?.unwrap_or(default.warmup),
@@ -263,6 +269,7 @@ mod tests {
             ("steps", Value::Steps(70)),
             ("batch_size", Value::Int(8)),
             ("micro_batch_size", Value::Int(2)),
+            ("micro_batch_tokens", Value::Int(900)),
             ("learning_rate", Value::Float(1e-3)),
             ("schedule", Value::Name("cosine".into())),
             ("warmup", Value::Steps(9)),
@@ -285,6 +292,7 @@ mod tests {
             steps: Some(70),
             batch_size: 8,
             micro_batch_size: Some(2),
+            micro_batch_tokens: 900,
             learning_rate: 1e-3,
             schedule: Schedule::Cosine,
             warmup: Warmup::Steps(9),

@@ -2,6 +2,7 @@
 
 use super::error::TrainError;
 use super::objective::{Objective, Rows};
+use crate::data::order::{self, Budget};
 use crate::nn::gradient::Gradients;
 use crate::nn::models::Model;
 
@@ -27,17 +28,18 @@ pub struct Draws {
     pub dropout: Key,
 }
 
-/// Runs `chosen` rows through the model, `micro_batch_size` at a time, and adds up the gradients.
+/// Runs `chosen` rows through the model, as many at a time as `budget` allows, and adds up the gradients.
 pub fn accumulate(
     model: &Model,
     objective: &dyn Objective,
     rows: Rows,
     chosen: &[usize],
-    micro_batch_size: usize,
+    budget: Budget,
     draws: Draws,
 ) -> Result<Accumulated, TrainError> {
     let mut sum = Accumulated::default();
-    for (index, chosen) in chosen.chunks(micro_batch_size).enumerate() {
+    let length = |row: usize| rows.encodings[row].len();
+    for (index, chosen) in order::passes(chosen, length, budget).iter().enumerate() {
         sum.tokens += rows.tokens(chosen);
         let pass = model.training_pass(draws.dropout.at(index as u64));
         let Some(loss) = objective.loss(model, &pass, rows, chosen, draws.masks) else { continue };

@@ -1,5 +1,6 @@
 //! A step may be cut into passes as one likes.
 
+use ftp::data::order::Budget;
 use ftp::nn::models::{Head, Model};
 use ftp::random::Key;
 use ftp::train::step::{Accumulated, Draws, accumulate};
@@ -7,16 +8,17 @@ use ftp::train::{Objective, Rows, Settings};
 
 use super::tiny::{classification, classifier, config, marked, masked_lm, model, quiet, settings};
 
-fn step(model: &Model, objective: &dyn Objective, rows: Rows, micro_batch_size: usize) -> Accumulated {
+fn step(model: &Model, objective: &dyn Objective, rows: Rows, budget: Budget) -> Accumulated {
     let draws = Draws { masks: Key::new(0, "mask").at(0), dropout: Key::new(0, "dropout").at(1) };
-    accumulate(model, objective, rows, &[5, 2, 9, 0, 11, 7, 3, 8], micro_batch_size, draws).unwrap()
+    accumulate(model, objective, rows, &[5, 2, 9, 0, 11, 7, 3, 8], budget, draws).unwrap()
 }
 
 fn assert_every_split_gives_the_same(model: &Model, objective: &dyn Objective, rows: Rows) {
-    let whole = step(model, objective, rows, 8);
+    let budget = |rows, tokens| Budget { rows, tokens };
+    let whole = step(model, objective, rows, budget(8, 1000));
     assert!(!whole.gradients.is_empty());
-    for micro_batch_size in [1, 5, 3] {
-        let parts = step(model, objective, rows, micro_batch_size);
+    for budget in [budget(1, 1000), budget(5, 1000), budget(3, 1000), budget(8, 30), budget(8, 1)] {
+        let parts = step(model, objective, rows, budget);
         assert_eq!((parts.targets, parts.tokens), (whole.targets, whole.tokens));
         assert!((parts.loss - whole.loss).abs() < 1e-4 * whole.loss, "{} {}", parts.loss, whole.loss);
         assert!(parts.gradients.keys().eq(whole.gradients.keys()));
@@ -24,7 +26,7 @@ fn assert_every_split_gives_the_same(model: &Model, objective: &dyn Objective, r
             let (parts, whole) = (gradient.to_host().data, whole.gradients[name].to_host().data);
             let largest = whole.iter().fold(1.0f32, |largest, value| largest.max(value.abs()));
             let off = parts.iter().zip(&whole).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-            assert!(off <= 1e-5 * largest, "{name} is off by {off} of {largest} in passes of {micro_batch_size}");
+            assert!(off <= 1e-5 * largest, "{name} is off by {off} of {largest} in passes of {budget:?}");
         }
     }
 }
