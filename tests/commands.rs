@@ -328,4 +328,9 @@ fn a_device_that_is_not_there_is_refused_before_anything_runs() {
         assert!(told.contains(device) && told.contains("help"), "{told}");
         assert!(!project.path().join("store/results").exists(), "nothing ran");
     }
+    let (_, told) = code(&project.ftp(&["plan", "p.ftp", "--device", "gpu"]), 2);
+    assert!(told.contains("cuda:0"), "{told}");
+    code(&project.ftp(&["plan", "p.ftp", "--device", "cuda:97"]), 0); // another machine may have it
+    let (_, told) = code(&project.ftp(&["predict", "nowhere", "text", "--device", "cuda:97"]), 2);
+    assert!(told.contains("cuda:97") && told.contains("help"), "{told}");
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Exit, project};
+use super::{Exit, limits, project};
 use crate::report::text;
 
 #[derive(Args)]
@@ -75,7 +75,7 @@ impl Findings {
             cores,
             instructions: instructions(),
             threads,
-            quota: quota(),
+            quota: limits::cores(),
             memory: memory(),
             devices: devices(),
             store: Store::look(store),
@@ -172,20 +172,12 @@ fn devices() -> Vec<Device> {
 
 #[cfg(feature = "train")]
 fn devices() -> Vec<Device> {
-    let all = || vec!["f32", "f32_strict", "bf16"];
-    let mut devices = vec![Device { name: "cpu".into(), state: Ok(all()) }];
+    let mut devices = vec![Device { name: "cpu".into(), state: Ok(vec!["f32", "f32_strict", "bf16"]) }];
+    // burn has no way to keep a GPU from rounding factors to TF32.
+    let cuda = |index| Device { name: format!("cuda:{index}"), state: Ok(vec!["f32", "bf16"]) };
     match crate::train::cuda_devices() {
-        None => {
-            let why = "this program was built without CUDA: build it with `--features cuda`";
-            devices.push(Device { name: "cuda".into(), state: Err(why.into()) });
-        }
-        Some(0) => {
-            let why = "no GPU or no driver was found: check that `nvidia-smi` lists one";
-            devices.push(Device { name: "cuda".into(), state: Err(why.into()) });
-        }
-        Some(count) => {
-            devices.extend((0..count).map(|index| Device { name: format!("cuda:{index}"), state: Ok(all()) }))
-        }
+        Err(why) => devices.push(Device { name: "cuda".into(), state: Err(why) }),
+        Ok(count) => devices.extend((0..count).map(cuda)),
     }
     devices
 }
@@ -231,21 +223,14 @@ fn free_space(_: &Path) -> Option<u64> {
     None
 }
 
-/// Cores' worth of time that Linux's control group grants, where it grants a share only.
-fn quota() -> Option<f64> {
-    let text = std::fs::read_to_string("/sys/fs/cgroup/cpu.max").ok()?;
-    let (quota, period) = text.trim().split_once(' ')?;
-    Some(quota.parse::<f64>().ok()? / period.parse::<f64>().ok()?)
-}
-
 fn memory() -> Option<Memory> {
     let kibibytes = |name| {
         let field = proc_field("/proc/meminfo", name)?;
         field.split_whitespace().next()?.parse::<u64>().ok()
     };
     let (total, available) = (kibibytes("MemTotal")? * 1024, kibibytes("MemAvailable")? * 1024);
-    let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse().ok());
-    Some(Memory { total, available, limit: limit.filter(|limit| *limit < total) })
+    let limit = limits::memory().filter(|limit| *limit < total);
+    Some(Memory { total, available, limit })
 }
 
 /// The first `name : value` of a file of Linux's.

@@ -9,6 +9,7 @@ mod fmt;
 mod graph;
 mod help;
 mod layers;
+mod limits;
 mod methods;
 mod new;
 mod plan;
@@ -105,7 +106,7 @@ struct StoreArguments {
     #[arg(long, value_name = "DIR", env = "FTP_STORE")]
     store: Option<PathBuf>,
     /// What to compute on: cpu, or cuda:0, cuda:1 ...
-    #[arg(long, default_value = "cpu")]
+    #[arg(long, default_value = "cpu", value_parser = device_name)]
     device: String,
 }
 
@@ -114,6 +115,15 @@ fn assignment(text: &str) -> Result<(String, String), String> {
         Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.trim().to_owned())),
         _ => Err("write it as NAME=VALUE, e.g. --set epochs=5".to_owned()),
     }
+}
+
+/// A device's name; whether there is one is asked where something is computed, not where it is planned.
+fn device_name(text: &str) -> Result<String, String> {
+    let known = match text.split_once(':') {
+        None => text == "cpu" || text == "cuda",
+        Some((kind, index)) => kind == "cuda" && index.parse::<u16>().is_ok(),
+    };
+    if known { Ok(text.to_owned()) } else { Err("a device is `cpu`, or `cuda:0`, `cuda:1` ...".to_owned()) }
 }
 
 /// Runs the command the process arguments name.

@@ -30,12 +30,16 @@ pub(super) struct Predict {
     #[arg(long, default_value_t = 128)]
     max_length: usize,
     /// What to compute on: cpu, or cuda:0 ...
-    #[arg(long, default_value = "cpu")]
+    #[arg(long, default_value = "cpu", value_parser = super::device_name)]
     device: String,
 }
 
 impl Predict {
     pub fn run(self) -> Exit {
+        if let Err(error) = crate::train::device(&self.device) {
+            super::project::print_error(&error);
+            return Exit::Usage;
+        }
         match self.predict() {
             Ok(()) => Exit::Ok,
             Err(failure) => {

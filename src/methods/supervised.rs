@@ -17,7 +17,7 @@ use crate::train::{self, Prediction, Rows, Scores, SequenceTask, Settings, State
 pub(super) fn fine_tune(stage: &Stage, slot: &str) -> Result<Outcome, StageFailure> {
     let mut notices = vec![];
     let settings = Settings::from_parameters(&stage.spec.parameters)?;
-    let device = train::device(&stage.spec.device)?;
+    let device = train::open(&stage.spec.device)?;
     let (set, set_name) = stage.labelled(slot)?;
     let mut bundle = stage.model()?;
     let old = models::drop_head(&mut bundle.tensors);

@@ -15,7 +15,7 @@ use crate::train::{self, MaskedLm, Rows, Settings};
 pub(super) fn masked_lm(stage: &Stage, bundle: Bundle, documents: &[String]) -> Result<Outcome, StageFailure> {
     let mut notices = vec![];
     let settings = Settings::from_parameters(&stage.spec.parameters)?;
-    let device = train::device(&stage.spec.device)?;
+    let device = train::open(&stage.spec.device)?;
     let (mut model, report) = Model::new(&bundle.config, &bundle.tensors, &Head::MaskedLm, settings.seed, &device)?;
     model.precision = settings.precision;
     if !bundle.tensors.is_empty() {

@@ -4,7 +4,7 @@ use burn::tensor::Device;
 
 use super::error::TrainError;
 
-/// `cpu`, or `cuda:0` in programs built with the feature `cuda`.
+/// `cpu`, or `cuda:0` in programs built with the feature `cuda`. Takes nothing of the device: for that see [`open`].
 ///
 /// # Errors
 /// When the name is not one of these, or names a device this machine or this program does not have.
@@ -20,28 +20,35 @@ pub fn device(name: &str) -> Result<Device, TrainError> {
     }
 }
 
-/// How many CUDA devices there are; none in programs built without the feature `cuda`.
-pub fn cuda_devices() -> Option<usize> {
+/// The device `name` after it has computed something, so that what is wrong with it is said here and not in the middle of a
+/// stage. Takes memory of a GPU: only for processes that compute on it.
+///
+/// # Errors
+/// Those of [`device`], and when the device is there but can't be used.
+pub fn open(name: &str) -> Result<Device, TrainError> {
+    let device = device(name)?;
     #[cfg(feature = "cuda")]
-    return Some(Device::enumerate(burn::tensor::DeviceType::Cuda).len());
-    #[cfg(not(feature = "cuda"))]
-    None
-}
-
-#[cfg(feature = "cuda")]
-fn cuda(name: &str, index: usize) -> Result<Device, TrainError> {
-    use burn::tensor::DeviceType;
-
-    match Device::enumerate(DeviceType::Cuda).len() {
-        0 => Err(no_device(name, "no CUDA device was found: check that `nvidia-smi` lists one, or use `cpu`")),
-        count if index < count => Ok(Device::cuda(index)),
-        count => Err(no_device(name, &format!("this machine's CUDA devices are `cuda:0` to `cuda:{}`", count - 1))),
+    if name != "cpu" {
+        super::cuda::try_out(&device).map_err(|reason| TrainError::UnusableDevice { name: name.to_owned(), reason })?;
     }
+    Ok(device)
 }
 
-#[cfg(not(feature = "cuda"))]
-fn cuda(name: &str, _: usize) -> Result<Device, TrainError> {
-    Err(no_device(name, "this ftp was built without CUDA: build it with `--features cuda`, or use `cpu`"))
+/// How many CUDA devices there are, at least one; else why there is none and what to do.
+pub fn cuda_devices() -> Result<usize, String> {
+    #[cfg(feature = "cuda")]
+    return super::cuda::count();
+    #[cfg(not(feature = "cuda"))]
+    Err("this program was built without CUDA: build it with `--features cuda`".to_owned())
+}
+
+fn cuda(name: &str, index: usize) -> Result<Device, TrainError> {
+    let count = cuda_devices().map_err(|why| no_device(name, &format!("{why}, or use `cpu`")))?;
+    #[cfg(feature = "cuda")]
+    if index < count {
+        return Ok(Device::cuda(index));
+    }
+    Err(no_device(name, &format!("`cuda:{index}` is not one of the {count} CUDA devices here, which count from 0")))
 }
 
 fn no_device(name: &str, help: &str) -> TrainError {

@@ -78,6 +78,16 @@ pub enum TrainError {
     #[diagnostic(code(ftp::train::no_device), help("{advice}"))]
     NoDevice { name: String, advice: String },
 
+    #[error("the device `{name}` can't be used: {reason}")]
+    #[diagnostic(
+        code(ftp::train::unusable_device),
+        help(
+            "check that `nvidia-smi` runs, that no other program has the GPU for itself, and that $CUDA_PATH names a \
+             CUDA toolkit (docs/devices.md)"
+        )
+    )]
+    UnusableDevice { name: String, reason: String },
+
     #[error("the device failed: {message}")]
     #[diagnostic(
         code(ftp::train::device),

@@ -4,6 +4,8 @@
 //! summed loss; [`Settings`] are the parameters all training methods share. Everything is a pure function of the rows,
 //! the weights and the seed: on the CPU two runs give the same bits whatever the number of threads.
 
+#[cfg(feature = "cuda")]
+mod cuda;
 mod device;
 pub mod error;
 pub mod evaluation;
@@ -21,7 +23,7 @@ pub mod settings;
 pub mod states;
 pub mod step;
 
-pub use device::{cuda_devices, device};
+pub use device::{cuda_devices, device, open};
 pub use error::TrainError;
 pub use evaluation::{Evaluation, Scores, evaluate};
 pub use looping::{EpochRecord, Fitted, fit};
