@@ -45,6 +45,7 @@ pub fn check(
     checker.defaults(&file);
     checker.declarations(&file);
     checker.goals(&file);
+    checker.together();
     checker.remaining_defaults();
     checker.unused();
     checker.finish(file.docs.clone())

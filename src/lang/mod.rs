@@ -21,6 +21,7 @@ mod scope;
 pub mod signature;
 mod slot;
 mod suggest;
+mod together;
 pub mod value;
 pub mod world;
 

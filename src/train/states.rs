@@ -74,7 +74,7 @@ impl States {
     }
 }
 
-/// Rows of similar length together, so that batches are of one size; each row's states at its own place.
+/// Batch after batch; each row's states at its own place.
 fn compute(
     model: &Model,
     encodings: &[Encoding],

@@ -6,6 +6,7 @@ use ftp::data::set::Target;
 use ftp::hub::tensors::Tensors;
 use ftp::lang::world::Task;
 use ftp::nn::models::{Head, Model};
+use ftp::nn::ops::Precision;
 use ftp::random::Key;
 use ftp::train::masking::Masking;
 use ftp::train::{Fitted, MaskedLm, Objective, Rows, SequenceTask, Settings, TrainError, fit};
@@ -26,8 +27,11 @@ pub fn config(dropout: f64) -> Value {
     })
 }
 
+/// Computes in floats whatever the processor has, so that numbers can be compared on every machine.
 pub fn model(config: &Value, head: Head) -> Model {
-    Model::new(config, &Tensors::new(), &head, 1, &Device::flex()).unwrap().0
+    let mut model = Model::new(config, &Tensors::new(), &head, 1, &Device::flex()).unwrap().0;
+    model.precision = Precision::F32Strict;
+    model
 }
 
 pub fn classifier(dropout: f64) -> Model {

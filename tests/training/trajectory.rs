@@ -61,6 +61,7 @@ fn train(reference: &Value, initial: &str, task: Task, targets: &[Target]) -> (V
     let head = Head::Sequence(task.clone());
     let (mut model, report) = Model::new(&reference["config"], &tensors(initial), &head, 9, &Device::flex()).unwrap();
     assert_eq!((report.missing.len(), report.unused.len()), (0, 0), "{report:?}");
+    model.precision = ftp::nn::ops::Precision::F32Strict;
     let encodings = encodings(reference);
     let losses = RefCell::new(Vec::new());
     let sink = |event| {
