@@ -23,6 +23,31 @@ pub enum Value {
     List(Vec<Value>),
 }
 
+impl Value {
+    pub fn as_int(&self) -> Option<i64> {
+        match self {
+            Value::Int(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// A whole number counts too.
+    pub fn as_float(&self) -> Option<f64> {
+        match self {
+            Value::Float(value) => Some(*value),
+            Value::Int(value) => Some(*value as f64),
+            _ => None,
+        }
+    }
+
+    pub fn as_name(&self) -> Option<&str> {
+        match self {
+            Value::Name(value) => Some(value),
+            _ => None,
+        }
+    }
+}
+
 impl std::fmt::Display for Value {
     /// As it would be written in a `.ftp` file.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -199,7 +199,7 @@ pub(super) fn choose_trainable(
     let Some(spec) = &bundle.delta else { return Ok(()) };
     let delta = known_delta(spec)?;
     (delta.attach)(spec, model, seed)?;
-    let layers = model.layout().layers();
+    let layers = model.layers();
     let is_new = |slot: &Slot| slot.part == Part::Head || new.contains(&slot.name);
     let trains = |slot: &Slot| (delta.trains)(spec, layers, slot);
     if !delta.head_alone && !model.layout().slots.iter().any(|slot| trains(slot) && !is_new(slot)) {

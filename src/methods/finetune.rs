@@ -1,8 +1,8 @@
 //! `finetune`: training on the target's labels.
 
 use super::Method;
-use super::parameters::{Training, selection, training};
-use crate::lang::signature::{Artifact, Kind, Parameter, ParameterType, Signature};
+use super::parameters::supervised;
+use crate::lang::signature::{Artifact, Kind, Signature};
 
 pub(super) const METHOD: Method = Method {
     signature,
@@ -11,22 +11,6 @@ pub(super) const METHOD: Method = Method {
 };
 
 fn signature() -> Signature {
-    let mut parameters = vec![
-        Parameter::required(
-            "target",
-            ParameterType::Artifact(Artifact::Labelled),
-            "The set to learn, with its splits.",
-        )
-        .positional(),
-    ];
-    parameters.extend(training(Training {
-        epochs: 3.0,
-        batch_size: 32,
-        learning_rate: 2e-5,
-        warmup: 0.1,
-        max_length: 128,
-    }));
-    parameters.extend(selection());
     Signature {
         name: "finetune",
         kind: Kind::Stage,
@@ -37,7 +21,7 @@ fn signature() -> Signature {
 ```ftp\npipeline small = base -> peft(bitfit) -> finetune(target, epochs = 5, learning_rate = 1e-3)\nexpect small.accuracy >= 0.8\n```",
         input: &[Artifact::Model, Artifact::Parametrised],
         output: Artifact::Model,
-        parameters,
+        parameters: supervised("target", "The set to learn, with its splits."),
         reports: true,
     }
 }

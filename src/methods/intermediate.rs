@@ -1,8 +1,8 @@
 //! `intermediate`: behavioural fine-tuning on a labelled task that is not the target.
 
 use super::Method;
-use super::parameters::{Training, selection, training};
-use crate::lang::signature::{Artifact, Kind, Parameter, ParameterType, Signature};
+use super::parameters::supervised;
+use crate::lang::signature::{Artifact, Kind, Signature};
 
 pub(super) const METHOD: Method = Method {
     signature,
@@ -11,17 +11,6 @@ pub(super) const METHOD: Method = Method {
 };
 
 fn signature() -> Signature {
-    let mut parameters = vec![
-        Parameter::required("task", ParameterType::Artifact(Artifact::Labelled), "The intermediate task.").positional(),
-    ];
-    parameters.extend(training(Training {
-        epochs: 3.0,
-        batch_size: 32,
-        learning_rate: 2e-5,
-        warmup: 0.1,
-        max_length: 128,
-    }));
-    parameters.extend(selection());
     Signature {
         name: "intermediate",
         kind: Kind::Stage,
@@ -32,7 +21,7 @@ STILTs; natural language inference is the best all-rounder). Its head is dropped
 ```ftp\npipeline chain = base -> intermediate(task = mnli) -> finetune(target)\n```",
         input: &[Artifact::Model, Artifact::Parametrised],
         output: Artifact::Model,
-        parameters,
+        parameters: supervised("task", "The intermediate task."),
         reports: true,
     }
 }

@@ -7,7 +7,7 @@ use crate::lang::value::Value;
 pub(super) const METHOD: Method = Method {
     signature,
     #[cfg(feature = "train")]
-    action: super::Action::Delta(super::Delta { attach, trains, head_alone: true, ..super::Delta::of(trains) }),
+    action: super::Action::Delta(super::Delta { attach, head_alone: true, ..super::Delta::of(trains) }),
 };
 
 fn signature() -> Signature {
@@ -36,7 +36,7 @@ pipeline top   = base -> peft(last_layers, layers = 2) -> finetune(target)\n```"
 
 #[cfg(feature = "train")]
 fn attach(spec: &super::DeltaSpec, model: &mut super::Model, _: u64) -> Result<(), super::StageFailure> {
-    let (wanted, layers) = (spec.int("layers") as usize, model.layout().layers());
+    let (wanted, layers) = (spec.int("layers") as usize, model.layers());
     if wanted > layers {
         let message = format!("`last_layers` is to train {wanted} layers, and this model has {layers}");
         return Err(super::StageFailure::new("ftp::peft::too_many_layers", message)

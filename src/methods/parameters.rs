@@ -1,6 +1,6 @@
 //! Parameters that several methods share, declared once, with each method's own defaults.
 
-use crate::lang::signature::{Class, Parameter, ParameterType};
+use crate::lang::signature::{Artifact, Class, Parameter, ParameterType};
 use crate::lang::value::Value;
 
 const COUNT: ParameterType = ParameterType::Int { min: 1, max: 1_000_000_000 };
@@ -97,8 +97,16 @@ twice as fast where the processor has instructions for it. On a processor with m
     ]
 }
 
+/// Learning a labelled set: the set in its `slot`, and how. The defaults lie within what Devlin et al. 2019, appendix A.3,
+/// recommend.
+pub(super) fn supervised(slot: &'static str, doc: &'static str) -> Vec<Parameter> {
+    let set = Parameter::required(slot, ParameterType::Artifact(Artifact::Labelled), doc).positional();
+    let defaults = Training { epochs: 3.0, batch_size: 32, learning_rate: 2e-5, warmup: 0.1, max_length: 128 };
+    [vec![set], training(defaults), selection()].concat()
+}
+
 /// Choosing the best checkpoint by a labelled dev split.
-pub(super) fn selection() -> Vec<Parameter> {
+fn selection() -> Vec<Parameter> {
     use Parameter as P;
     use ParameterType as T;
     vec![

@@ -43,18 +43,11 @@ impl Stage<'_> {
     }
 
     pub fn optional_int(&self, name: &str) -> Option<i64> {
-        match self.value(name) {
-            Value::Int(value) => Some(*value),
-            _ => None,
-        }
+        self.value(name).as_int()
     }
 
     pub fn float(&self, name: &str) -> f64 {
-        match self.value(name) {
-            Value::Float(value) => *value,
-            Value::Int(value) => *value as f64,
-            _ => 0.0,
-        }
+        self.value(name).as_float().unwrap_or_default()
     }
 
     pub fn bool(&self, name: &str) -> bool {

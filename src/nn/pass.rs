@@ -68,8 +68,8 @@ impl<'a> Pass<'a> {
         Self { deltas: Some(deltas), ..self }
     }
 
-    /// Gradients of `loss` with respect to every trainable parameter it depends on, in the parameters' order. The pass ends here and lets go of the
-    /// parameters, so that they can be updated in place.
+    /// Gradients of `loss` with respect to every trainable parameter it depends on, in the parameters' order. The pass ends
+    /// here and lets go of the parameters, so that they can be updated in place.
     pub fn gradients(self, loss: Tensor<1>) -> Gradients {
         let Some(training) = self.training.filter(|_| loss.is_tracked()) else {
             return Gradients::new();

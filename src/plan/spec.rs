@@ -40,29 +40,19 @@ pub struct DeltaSpec {
 /// The checker filled in every parameter of the signature, so a missing one is a fault of this program.
 impl DeltaSpec {
     pub fn int(&self, name: &str) -> i64 {
-        match self.parameters.get(name) {
-            Some(Value::Int(value)) => *value,
-            _ => 0,
-        }
+        self.parameters.get(name).and_then(Value::as_int).unwrap_or_default()
     }
 
     pub fn float(&self, name: &str) -> f64 {
-        match self.parameters.get(name) {
-            Some(Value::Float(value)) => *value,
-            Some(Value::Int(value)) => *value as f64,
-            _ => 0.0,
-        }
+        self.parameters.get(name).and_then(Value::as_float).unwrap_or_default()
     }
 
     pub fn bool(&self, name: &str) -> bool {
-        matches!(self.parameters.get(name), Some(Value::Bool(true)))
+        self.parameters.get(name) == Some(&Value::Bool(true))
     }
 
     pub fn name(&self, name: &str) -> &str {
-        match self.parameters.get(name) {
-            Some(Value::Name(value)) => value,
-            _ => "",
-        }
+        self.parameters.get(name).and_then(Value::as_name).unwrap_or_default()
     }
 }
 

@@ -40,7 +40,7 @@ impl States {
     /// # Errors
     /// When the device fails.
     pub fn of(model: &Model, encodings: &[Encoding], directory: Option<&Path>) -> Result<Self, TrainError> {
-        let whole = model.fixed() == Some(model.layout().layers());
+        let whole = model.fixed() == Some(model.layers());
         let mut bounds = vec![0];
         for encoding in encodings {
             bounds.push(bounds[bounds.len() - 1] + if whole { 1 } else { encoding.len() });
@@ -107,9 +107,8 @@ fn name(model: &Model, encodings: &[Encoding]) -> String {
     for slot in &model.layout().slots {
         if slot.part == Part::Encoder && slot.layer.is_none_or(|layer| layer < fixed) {
             hasher.update(slot.name.as_bytes());
-            for value in model.parameters[&slot.name].weight.to_host().data {
-                hasher.update(&value.to_le_bytes());
-            }
+            let values = model.parameters[&slot.name].weight.to_host().data;
+            hasher.update(&values.into_iter().flat_map(f32::to_le_bytes).collect::<Vec<u8>>());
         }
     }
     for encoding in encodings {

@@ -101,7 +101,7 @@ impl Model {
     /// Makes the embeddings and this many of the lowest layers a fixed extractor of features: nothing random acts there,
     /// so a row always has the same states at that bound. Nothing of them may train.
     pub fn fix(&mut self, layers: usize) {
-        self.fixed = Some(layers.min(self.layout.layers()));
+        self.fixed = Some(layers.min(self.layers()));
     }
 
     /// How many of the lowest layers are fixed, with the embeddings.
@@ -131,24 +131,23 @@ impl Model {
     }
 
     fn run(&self, pass: &Pass, batch: &Batch, wanted: Option<&Tokens>) -> Tensor<2> {
-        match self.fixed {
-            Some(_) => self.encode_from(pass, self.fixed_states(batch, wanted), &batch.offsets, wanted),
-            None => {
-                let (encoder, positions) = (self.architecture.encoder(), self.architecture.positions(batch));
-                let x = encoder.embed(pass, batch, positions.into());
-                encoder.run(pass, 0..self.layout.layers(), x, &batch.offsets, wanted)
-            }
-        }
+        let states = match self.fixed {
+            Some(_) => self.fixed_states(batch, wanted),
+            None => self.embed(pass, batch),
+        };
+        self.encode_from(pass, states, &batch.offsets, wanted)
+    }
+
+    fn embed(&self, pass: &Pass, batch: &Batch) -> Tensor<2> {
+        self.architecture.encoder().embed(pass, batch, self.architecture.positions(batch).into())
     }
 
     /// What the fixed layers make of a batch: plain states, `[T, hidden_size]`, or, where all layers are fixed, of the wanted
     /// tokens only. Of a model without fixed layers, its embeddings.
     pub fn fixed_states(&self, batch: &Batch, wanted: Option<&Tokens>) -> Tensor<2> {
         let (pass, layers) = (self.evaluating_pass(), self.fixed.unwrap_or(0));
-        let (encoder, positions) = (self.architecture.encoder(), self.architecture.positions(batch));
-        let x = encoder.embed(&pass, batch, positions.into());
-        let wanted = wanted.filter(|_| layers == self.layout.layers());
-        encoder.run(&pass, 0..layers, x, &batch.offsets, wanted)
+        let wanted = wanted.filter(|_| layers == self.layers());
+        self.architecture.encoder().run(&pass, 0..layers, self.embed(&pass, batch), &batch.offsets, wanted)
     }
 
     /// The layers above the fixed ones, from [`Model::fixed_states`]. -> `[T, hidden_size]` or of the wanted tokens.
@@ -159,11 +158,11 @@ impl Model {
         offsets: &Arc<[u32]>,
         wanted: Option<&Tokens>,
     ) -> Tensor<2> {
-        let (fixed, layers) = (self.fixed.unwrap_or(0), self.layout.layers());
-        if fixed == layers {
+        if self.fixed == Some(self.layers()) {
             return states;
         }
-        self.architecture.encoder().run(pass, fixed..layers, states, offsets, wanted)
+        let layers = self.fixed.unwrap_or(0)..self.layers();
+        self.architecture.encoder().run(pass, layers, states, offsets, wanted)
     }
 
     /// MLM logits of some tokens' states. hidden `[N, hidden_size]` -> `[N, vocab_size]`.
@@ -211,6 +210,11 @@ impl Model {
     /// Rows of the word embeddings: token ids must be below.
     pub fn vocab_size(&self) -> usize {
         self.architecture.encoder().dimensions.vocab_size
+    }
+
+    /// Layers of the encoder.
+    pub fn layers(&self) -> usize {
+        self.layout.layers()
     }
 
     pub fn hidden_size(&self) -> usize {
