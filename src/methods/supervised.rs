@@ -55,7 +55,7 @@ pub(super) fn fine_tune(stage: &Stage, slot: &str) -> Result<Outcome, StageFailu
     let objective = SequenceTask { task: set.task.clone() };
     let dev_rows = dev.as_ref().map(Split::rows);
     let fitted =
-        train::fit(&mut model, &objective, train_split.rows(), dev_rows, &settings, &stage.spec.label, stage.sink)?;
+        stage.train(|around| train::fit(&mut model, &objective, train_split.rows(), dev_rows, &settings, around))?;
 
     let mut metrics = serde_json::Map::new();
     let mut baseline = serde_json::Value::Null;

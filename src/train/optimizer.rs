@@ -1,9 +1,11 @@
 //! AdamW over a model's parameters, by name.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use indexmap::IndexMap;
 
+use super::checkpoint::{Saved, Snapshot};
 use super::settings::Settings;
+use crate::hub::tensors::HostTensor;
 use crate::nn::gradient::{Gradient, Gradients, Rows};
 use crate::nn::ops;
 use crate::nn::parameters::{Parameters, Weight};
@@ -78,6 +80,36 @@ impl Optimizer {
                 _ => unreachable!("a gradient has its parameter's rank"),
             }
         }
+    }
+
+    /// Moments, and how often each parameter was updated.
+    pub fn save(&self, to: &mut Snapshot) {
+        let updates: IndexMap<&str, u64> =
+            self.moments.iter().map(|(name, moments)| (name.as_str(), moments.updates)).collect();
+        to.record("updates", &updates);
+        for (name, moments) in &self.moments {
+            to.tensor("first", name, &moments.first);
+            to.tensor("second", name, &moments.second);
+            if let Some(touched) = &moments.touched {
+                let values: Vec<f32> = touched.iter().map(|touched| f32::from(u8::from(*touched))).collect();
+                let values = HostTensor { shape: vec![values.len()], data: values };
+                to.tensor("touched", name, &Weight::from_host(&values, &Device::flex()).expect("it is a vector"));
+            }
+        }
+    }
+
+    /// Takes over what [`Optimizer::save`] wrote; `None` when it is not of these parameters.
+    pub fn load(&mut self, saved: &Saved, parameters: &Parameters) -> Option<()> {
+        let updates: IndexMap<String, u64> = saved.record("updates")?;
+        self.moments = IndexMap::new();
+        for (name, updates) in updates {
+            let weight = &parameters.get(&name)?.weight;
+            let touched =
+                saved.tensor("touched", &name).map(|tensor| tensor.data.iter().map(|&row| row != 0.0).collect());
+            let [first, second] = ["first", "second"].map(|group| saved.like(group, &name, weight));
+            self.moments.insert(name, Moments { first: first?, second: second?, updates, touched });
+        }
+        Some(())
     }
 
     /// Names of the parameters that have state.

@@ -63,6 +63,11 @@ pub struct Settings {
     pub keep: Keep,
     /// Least seconds between two progress events; 0 for one every step. Changes nothing in the result. Default 0.25.
     pub log_interval: f64,
+    /// Seconds of training between two checkpoints, from which a later attempt goes on; 0 for none by time. Changes nothing
+    /// in the result. Default 300.
+    pub checkpoint_every: f64,
+    /// A checkpoint also after every so many steps. Changes nothing in the result. Default none.
+    pub checkpoint_steps: Option<u64>,
 }
 
 impl Default for Settings {
@@ -88,6 +93,8 @@ impl Default for Settings {
             metric: None,
             keep: Keep::Best,
             log_interval: 0.25,
+            checkpoint_every: 300.0,
+            checkpoint_steps: None,
         }
     }
 }
@@ -135,6 +142,8 @@ impl Settings {
                 Some(other) => return Err(wrong("keep", format!("`{other}`"), "best or last")),
             },
             log_interval: read.number("log_interval")?.unwrap_or(default.log_interval),
+            checkpoint_every: read.number("checkpoint_every")?.unwrap_or(default.checkpoint_every),
+            checkpoint_steps: read.count("checkpoint_steps")?,
         };
         settings.check()?;
         Ok(settings)
@@ -171,6 +180,8 @@ impl Settings {
             ("max_grad_norm", self.max_grad_norm.unwrap_or(1.0), self.max_grad_norm.is_none_or(above_0), "at least 0"),
             ("patience", 0.0, self.patience != Some(0), "at least 1"),
             ("log_interval", self.log_interval, at_least_0(self.log_interval), "at least 0 seconds"),
+            ("checkpoint_every", self.checkpoint_every, at_least_0(self.checkpoint_every), "at least 0 seconds"),
+            ("checkpoint_steps", 0.0, self.checkpoint_steps != Some(0), "at least 1"),
         ];
         for (name, value, fine, expected) in rules {
             if !fine {
@@ -285,6 +296,8 @@ mod tests {
             ("metric", Value::Name("macro_f1".into())),
             ("keep", Value::Name("last".into())),
             ("log_interval", Value::Seconds(2.0)),
+            ("checkpoint_every", Value::Seconds(60.0)),
+            ("checkpoint_steps", Value::Steps(500)),
         ]))
         .unwrap();
         let expected = Settings {
@@ -308,6 +321,8 @@ mod tests {
             metric: Some("macro_f1".into()),
             keep: Keep::Last,
             log_interval: 2.0,
+            checkpoint_every: 60.0,
+            checkpoint_steps: Some(500),
         };
         assert_eq!(read, expected);
     }
