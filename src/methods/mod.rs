@@ -8,6 +8,7 @@ pub mod bundle;
 mod parameters;
 #[cfg(feature = "train")]
 pub mod predict;
+mod stability;
 #[cfg(feature = "train")]
 mod stage;
 #[cfg(feature = "train")]

@@ -45,9 +45,10 @@ pub(super) fn training(defaults: Training) -> Vec<Parameter> {
         ),
         P::optional(
             "schedule",
-            T::Choice(&["linear", "cosine", "constant"]),
+            T::Choice(&["linear", "cosine", "constant", "slanted"]),
             Value::Name("linear".into()),
-            "How the learning rate falls after the warm-up: to 0 in a straight line, to 0 along half a cosine, or not at all.",
+            "How the learning rate falls after the warm-up: to 0 in a straight line, to 0 along half a cosine, or not at all; `slanted` rises from 1/32 over the warm-up \
+and falls back to that in straight lines (Howard & Ruder 2018).",
         ),
         P::optional(
             "warmup",

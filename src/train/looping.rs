@@ -10,9 +10,11 @@ use super::evaluation::{Scores, deciding_metric, evaluate};
 use super::objective::{Objective, Rows};
 use super::optimizer::{clip_coefficient, global_norm};
 use super::progress::Meter;
+use super::reader::Reader;
 use super::resume::{self, Position, State};
 use super::selection::Selection;
 use super::settings::{Keep, Settings};
+use super::stability::{At, Beginning, Techniques};
 use super::step::{Draws, accumulate};
 use crate::data::order::{self, Budget};
 use crate::event::{Event, Notice};
@@ -114,11 +116,14 @@ pub fn fit(
     let [masks, dropout] = ["mask", "dropout"].map(|purpose| Key::new(settings.seed, purpose));
 
     let metric = deciding_metric(objective, settings.metric.as_deref())?;
-    let fresh = || State::new(Selection::new(metric.clone(), settings), settings);
-    let (mut state, notice) = resume::find(fresh, around.checkpoint, &mut model.parameters, &trained, steps);
-    if let Some(notice) = notice {
-        around.notice(notice);
-    }
+    let fresh = |model: &Model| {
+        let (read, seed) = (Reader(&settings.stability), settings.seed);
+        let mut beginning = Beginning { read, model, seed, epochs, notices: Vec::new() };
+        let techniques = Techniques::begin(&mut beginning)?;
+        Ok((State::new(Selection::new(metric.clone(), settings), techniques, settings), beginning.notices))
+    };
+    let (mut state, notices) = resume::find(fresh, around.checkpoint, model, &trained, steps)?;
+    notices.into_iter().for_each(|notice| around.notice(notice));
 
     let now = Instant::now();
     let mut writer = Writer::new(around.checkpoint, settings.checkpoint_every, settings.checkpoint_steps, now);
@@ -134,8 +139,12 @@ pub fn fit(
             let learning_rate = settings.learning_rate * settings.schedule.factor(state.position.step, warmup, steps);
             let step = state.position.step + 1;
 
+            let at = At { step, steps, epochs: (step - 1) as f64 / steps_per_epoch };
+            state.techniques.before(model, at);
             let draws = Draws { masks: masks.at(epoch), dropout: dropout.at(step) };
-            let sum = accumulate(model, objective, train, chosen, budget, draws)?;
+            let regularizer = state.techniques.regularizer();
+            let mut sum = accumulate(model, objective, train, chosen, budget, draws, regularizer)?;
+            state.techniques.differentiated(model, &mut sum.gradients);
             let targets = sum.targets.max(1) as f64;
             finite("loss", sum.loss / targets, step)?;
             let norm = global_norm(&sum.gradients) / targets;
@@ -144,7 +153,9 @@ pub fn fit(
             if let Err(why) = writer.settle() {
                 around.notice(resume::unwritten(&why));
             }
-            state.optimizer.update(&mut model.parameters, sum.gradients, learning_rate, scale as f32);
+            let rate = |name: &str| learning_rate * state.techniques.rate(name);
+            state.optimizer.update(&mut model.parameters, sum.gradients, rate, scale as f32);
+            state.techniques.updated(model, at);
 
             state.position.step = step;
             state.position.batch += 1;
@@ -200,6 +211,7 @@ pub fn fit(
         around.notice(resume::unwritten(&why));
     }
 
+    state.techniques.finish(model);
     let Position { step, tokens, history, .. } = state.position;
     let last = history.last().expect("an epoch has been trained");
     let (train_loss, last_epoch, last_scores) = (last.train_loss, last.epoch, last.dev.clone());

@@ -18,11 +18,13 @@ pub mod objective;
 pub mod optimizer;
 pub mod prediction;
 mod progress;
+pub mod reader;
 mod resume;
 pub mod schedule;
 mod selection;
 pub mod sequence;
 pub mod settings;
+pub mod stability;
 pub mod states;
 pub mod step;
 

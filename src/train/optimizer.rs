@@ -52,12 +52,18 @@ impl Optimizer {
         Self { rule, moments: IndexMap::new() }
     }
 
-    /// Moves every parameter that has a gradient. The gradients are multiplied by `scale` first. As in PyTorch, a
-    /// parameter the loss does not depend on stays as it is: no decay either.
-    pub fn update(&mut self, parameters: &mut Parameters, gradients: Gradients, learning_rate: f64, scale: f32) {
+    /// Moves every parameter that has a gradient, by the learning rate that `rate` gives for its name. The gradients are
+    /// multiplied by `scale` first. As in PyTorch, a parameter the loss does not depend on stays as it is: no decay either.
+    pub fn update(
+        &mut self,
+        parameters: &mut Parameters,
+        gradients: Gradients,
+        rate: impl Fn(&str) -> f64,
+        scale: f32,
+    ) {
         for (name, gradient) in gradients {
             let Some(parameter) = parameters.get_mut(&name).filter(|parameter| parameter.trainable) else { continue };
-            let decays = decays(&name);
+            let (decays, learning_rate) = (decays(&name), rate(&name));
             let moments = self.moments.entry(name).or_insert_with(|| Moments::of(&parameter.weight, &gradient));
             moments.updates += 1;
             let rule = ops::AdamW {

@@ -3,11 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{self, Place, Saved, Snapshot};
+use super::error::TrainError;
 use super::looping::EpochRecord;
 use super::optimizer::Optimizer;
 use super::selection::Selection;
 use super::settings::Settings;
+use super::stability::Techniques;
 use crate::event::Notice;
+use crate::nn::models::Model;
 use crate::nn::parameters::{Parameters, Weight};
 
 /// Where training is in its data and its schedule.
@@ -35,11 +38,12 @@ pub(super) struct State {
     pub position: Position,
     pub optimizer: Optimizer,
     pub selection: Selection,
+    pub techniques: Techniques,
 }
 
 impl State {
-    pub fn new(selection: Selection, settings: &Settings) -> Self {
-        Self { position: Position::default(), optimizer: Optimizer::new(settings), selection }
+    pub fn new(selection: Selection, techniques: Techniques, settings: &Settings) -> Self {
+        Self { position: Position::default(), optimizer: Optimizer::new(settings), selection, techniques }
     }
 
     /// What a checkpoint holds: all of this, and the weights that train.
@@ -51,6 +55,7 @@ impl State {
         }
         self.optimizer.save(&mut snapshot);
         self.selection.save(&mut snapshot);
+        self.techniques.save(&mut snapshot);
         snapshot
     }
 
@@ -59,6 +64,7 @@ impl State {
         self.position = saved.record("position").filter(|position: &Position| position.step <= steps)?;
         self.optimizer.load(saved, parameters)?;
         self.selection.load(saved, parameters, trained)?;
+        self.techniques.load(saved, parameters)?;
         let weight = |name: &String| saved.like("weights", name, &parameters[name].weight);
         let weights: Vec<Weight> = trained.iter().map(weight).collect::<Option<_>>()?;
         for (name, weight) in trained.iter().zip(weights) {
@@ -68,27 +74,32 @@ impl State {
     }
 }
 
-/// The state to begin with, a `fresh` one or that of the checkpoint at `place`, whose weights are then in `parameters`; and
+/// The state to begin with, a `fresh` one or that of the checkpoint at `place`, whose weights are then in the model; and
 /// what there is to say about it.
 pub(super) fn find(
-    fresh: impl Fn() -> State,
+    fresh: impl Fn(&Model) -> Result<(State, Vec<Notice>), TrainError>,
     place: Option<&Place>,
-    parameters: &mut Parameters,
+    model: &mut Model,
     trained: &[String],
     steps: u64,
-) -> (State, Option<Notice>) {
-    let Some(place) = place else { return (fresh(), None) };
-    let mut state = fresh();
+) -> Result<(State, Vec<Notice>), TrainError> {
+    let (mut state, mut notices) = fresh(model)?;
+    let Some(place) = place else { return Ok((state, notices)) };
     let why = match checkpoint::read(place) {
-        Ok(None) => return (state, None),
-        Ok(Some(saved)) => match state.load(&saved, parameters, trained, steps) {
-            Some(()) => return (state, Some(resumed(saved.step, steps))),
+        Ok(None) => return Ok((state, notices)),
+        Ok(Some(saved)) => match state.load(&saved, &mut model.parameters, trained, steps) {
+            Some(()) => {
+                notices.push(resumed(saved.step, steps));
+                return Ok((state, notices));
+            }
             None => "what it holds is not of this training".into(),
         },
         Err(why) => why,
     };
     let message = format!("the checkpoint {} is not used: {why}; training begins anew", place.file.display());
-    (fresh(), Some(Notice::new("ftp::train::checkpoint_ignored", message)))
+    let (state, mut notices) = fresh(model)?;
+    notices.push(Notice::new("ftp::train::checkpoint_ignored", message));
+    Ok((state, notices))
 }
 
 fn resumed(step: u64, steps: u64) -> Notice {
