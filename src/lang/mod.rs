@@ -8,20 +8,27 @@
 mod arguments;
 mod chain;
 mod check;
+mod choice;
 mod defaults;
 mod diagnostic;
+mod each;
 pub mod explain;
 mod fit;
 mod goals;
 pub mod ir;
 mod literal;
 pub mod metric;
+mod module;
+mod names;
 mod params;
+mod recipe;
 mod scope;
 pub mod signature;
 mod slot;
+pub mod stdlib;
 mod suggest;
 mod together;
+mod types;
 pub mod value;
 pub mod world;
 

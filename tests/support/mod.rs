@@ -10,7 +10,7 @@ use ftp::syntax::Source;
 use indexmap::IndexMap;
 
 pub fn source(text: &str) -> Source {
-    Source { name: "test.ftp".into(), text: text.into() }
+    Source::new("test.ftp", text)
 }
 
 pub fn registry() -> Registry {
@@ -194,8 +194,8 @@ pub fn outline(program: &ftp::lang::ir::Program) -> String {
         .unwrap();
     }
     for expectation in &program.expectations {
-        let (pipeline, relation) = (expectation.pipeline, expectation.relation.symbol());
-        writeln!(out, "expect {pipeline}.{} {relation} {}", expectation.metric, expectation.bound).unwrap();
+        let (pipeline, relation) = (expectation.measure.pipelines[0], expectation.relation.symbol());
+        writeln!(out, "expect {pipeline}.{} {relation} {}", expectation.measure.metric, expectation.bound).unwrap();
     }
     for publication in &program.publications {
         writeln!(out, "publish {} to {:?}", publication.pipeline, publication.directory).unwrap();
