@@ -261,10 +261,9 @@ impl<'a> Checker<'a> {
     }
 
     fn word_meaning(&mut self, name: &str, at: Span) -> Meaning {
-        if !matches!(name, "true" | "false" | "none") && !self.is_named(name) {
-            if let Some(meaning) = self.method_meaning(name) {
-                return meaning;
-            }
+        let own = !matches!(name, "true" | "false" | "none") && !self.is_named(name);
+        if own && let Some(meaning) = self.method_meaning(name) {
+            return meaning;
         }
         match self.is_named(name).then(|| self.resolve(name, at)).flatten() {
             Some(Meaning::Flow(flow)) => Meaning::Flow(flow),

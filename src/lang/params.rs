@@ -32,7 +32,7 @@ impl<'a> Checker<'a> {
         let ty = match types::of(&param.ty, false) {
             Ok(ty) => ty,
             Err(error) => {
-                self.report(error);
+                self.report(*error);
                 return self.set_param(name, Meaning::Error);
             }
         };

@@ -60,7 +60,7 @@ impl<'a> Recipe<'a> {
             let ty = match types::of(&parameter.ty, true) {
                 Ok(ty) => ty,
                 Err(error) => {
-                    errors.push(error);
+                    errors.push(*error);
                     continue;
                 }
             };

@@ -21,7 +21,7 @@ const ARTIFACTS: &[(&str, Artifact)] =
     &[("model", Artifact::Model), ("text", Artifact::Text), ("labelled", Artifact::Labelled)];
 
 /// A type as written. `recipe`: it is that of a recipe's parameter, which may also be an artifact, a method or a recipe.
-pub(super) fn of(written: &ast::Type, recipe: bool) -> Result<ParameterType, Diagnostic> {
+pub(super) fn of(written: &ast::Type, recipe: bool) -> Result<ParameterType, Box<Diagnostic>> {
     let name = written.name.text.as_str();
     let artifact = |name: &str| ARTIFACTS.iter().find(|(known, _)| *known == name).map(|(_, artifact)| *artifact);
     if let Some(takes) = written.takes.as_ref().filter(|_| recipe && name == "recipe") {
@@ -35,13 +35,9 @@ pub(super) fn of(written: &ast::Type, recipe: bool) -> Result<ParameterType, Dia
         return Ok(ParameterType::Recipe(artifacts));
     }
     if written.takes.is_some() {
-        return Err(Diagnostic::error(
-            "ftp::param::no_limits",
-            written.span,
-            format!("`{name}` takes nothing in parentheses"),
-        )
-        .label("only `recipe(..)` does")
-        .help(format!("write `{name}`")));
+        let error =
+            Diagnostic::error("ftp::param::no_limits", written.span, format!("`{name}` takes nothing in parentheses"));
+        return Err(Box::new(error.label("only `recipe(..)` does").help(format!("write `{name}`"))));
     }
     let ty = match name {
         "delta" if recipe => Some(ParameterType::DeltaName),
@@ -63,11 +59,11 @@ pub(super) fn of(written: &ast::Type, recipe: bool) -> Result<ParameterType, Dia
     }
 }
 
-fn unknown(name: &str, at: crate::syntax::Span, known: &[&str]) -> Diagnostic {
+fn unknown(name: &str, at: crate::syntax::Span, known: &[&str]) -> Box<Diagnostic> {
     let mut error =
         Diagnostic::error("ftp::param::unknown_type", at, format!("there is no type `{name}`")).label("not a type");
     suggest::offer(&mut error, name, known, "the types are");
-    error
+    Box::new(error)
 }
 
 /// `int in 1..20`, `float in 0.0..1.0`.
@@ -75,7 +71,7 @@ fn within(
     ty: ParameterType,
     limits: &(ast::Value, ast::Value),
     written: &ast::Type,
-) -> Result<ParameterType, Diagnostic> {
+) -> Result<ParameterType, Box<Diagnostic>> {
     let number = |value: &ast::Value| match value.kind {
         ast::ValueKind::Int { value, .. } => Some(value as f64),
         ast::ValueKind::Float { value, .. } => Some(value),
@@ -88,7 +84,7 @@ fn within(
     let span = limits.0.span.to(limits.1.span);
     let (Some(least), Some(most)) = (number(&limits.0), number(&limits.1)) else { return Ok(ty) };
     let error = |message: &str, help: &str| {
-        Err(Diagnostic::error("ftp::param::no_limits", span, message).label("these limits").help(help))
+        Err(Box::new(Diagnostic::error("ftp::param::no_limits", span, message).label("these limits").help(help)))
     };
     if least > most {
         return error("the first limit is above the second", "write the smaller number first");

@@ -174,7 +174,7 @@ pub struct Chain {
 pub enum Link {
     Call(Call),
     Each(Each),
-    If(If),
+    If(Box<If>),
     Models(Models),
 }
 

@@ -15,7 +15,7 @@ impl Builder {
     fn link(&mut self, pair: Pair<Rule>) -> Link {
         match pair.as_rule() {
             Rule::each => Link::Each(self.each(pair)),
-            Rule::choice => Link::If(self.choice(pair)),
+            Rule::choice => Link::If(Box::new(self.choice(pair))),
             Rule::models => {
                 let span = self.span(&pair);
                 let members = parts(pair).map(|member| {
