@@ -86,6 +86,8 @@ pub(super) struct Checker<'a> {
     pub(super) frame: Frame<'a>,
     /// Above 0, what is read is checked but will not be part of the program: a recipe by itself, what an `if` leaves out.
     pub(super) imagined: usize,
+    /// How many nodes the recipe that is being checked by itself will make at least.
+    pub(super) size: usize,
     pub(super) program: Program,
     /// Nodes that are not part of the program.
     unreal: HashSet<NodeId>,
@@ -120,6 +122,7 @@ impl<'a> Checker<'a> {
             defaults: (0..files).map(|_| IndexMap::new()).collect(),
             frame: Frame::default(),
             imagined: 0,
+            size: 0,
             program,
             unreal: HashSet::new(),
             diagnostics: vec![],
@@ -334,6 +337,7 @@ impl<'a> Checker<'a> {
         self.program.nodes.push(node);
         let id = self.program.nodes.len() - 1;
         if self.imagined > 0 {
+            self.size = self.size.saturating_add(1);
             self.unreal.insert(id);
         }
         id
