@@ -25,6 +25,9 @@ pub(super) struct Run {
     pipelines: Vec<String>,
     #[command(flatten)]
     store: StoreArguments,
+    /// Use modules of repositories exactly as ftp.lock and this machine have them; fetch and lock nothing
+    #[arg(long)]
+    locked: bool,
     /// Print events as JSON, one object a line, on standard output
     #[arg(long)]
     json: bool,
@@ -32,6 +35,11 @@ pub(super) struct Run {
 
 impl Run {
     pub fn run(self) -> Exit {
+        if !self.locked
+            && let Err(exit) = super::lock::lock(&self.file)
+        {
+            return exit;
+        }
         let mut project = match project::open(&self.file, self.json) {
             Ok(project) => project,
             Err(exit) => return exit,

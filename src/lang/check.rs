@@ -68,6 +68,11 @@ pub fn check(
     checker.finish(modules.files[0].docs.clone(), &modules.source)
 }
 
+/// Asks the world for every module that a file uses, and those use.
+pub fn visit_modules(source: &Source, world: &dyn World) {
+    Modules::load(source, world);
+}
+
 /// The check in progress.
 pub(super) struct Checker<'a> {
     pub(super) registry: &'a Registry,
@@ -77,7 +82,7 @@ pub(super) struct Checker<'a> {
     /// By file.
     pub(super) scopes: Vec<Scope<'a>>,
     /// By file: the modules it uses, by their names.
-    pub(super) uses: Vec<HashMap<&'a str, usize>>,
+    pub(super) uses: Vec<HashMap<&'a str, Option<usize>>>,
     /// By file: where its paths begin; `None` where it has none.
     pub(super) directories: &'a [Option<String>],
     /// By file: what `set` statements say, by method.

@@ -32,5 +32,5 @@ mod types;
 pub mod value;
 pub mod world;
 
-pub use check::{Checked, check};
+pub use check::{Checked, check, visit_modules};
 pub use diagnostic::{Diagnostic, Diagnostics, Fix, Severity};

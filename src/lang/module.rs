@@ -25,7 +25,8 @@ pub(super) struct Modules {
 
 /// A module where it is used.
 pub(super) struct Used {
-    pub file: usize,
+    /// `None` when it could not be read, which is reported.
+    pub file: Option<usize>,
     pub span: Span,
 }
 
@@ -66,9 +67,8 @@ impl Modules {
                     );
                     continue;
                 }
-                if let Some(module) = modules.open(file, &used, world, &mut known) {
-                    names.insert(name.text, Used { file: module, span: used.span });
-                }
+                let module = modules.open(file, &used, world, &mut known);
+                names.insert(name.text, Used { file: module, span: used.span });
             }
             modules.uses.push(names);
             file += 1;
