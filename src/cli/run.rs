@@ -83,7 +83,9 @@ impl Run {
         };
         if report.interrupted {
             if !self.json {
-                eprintln!("interrupted; finished stages are in the store, and the next run goes on from there");
+                eprintln!(
+                    "interrupted; finished stages and checkpoints are in the store, and the next run goes on from there"
+                );
             }
             return Exit::Interrupted;
         }
