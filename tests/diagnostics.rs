@@ -20,12 +20,12 @@ fn overrides(text: &str) -> Vec<(String, String)> {
 /// All that `ftp check` says about a text.
 fn report(source: &Source) -> String {
     let result = lang::check(source, &registry(), &Table, &overrides(&source.text));
-    let diagnostics = match result {
+    let (diagnostics, source) = match result {
         Ok(Checked { warnings, .. }) if warnings.is_empty() => return "no findings".into(),
-        Ok(Checked { warnings, .. }) => warnings,
-        Err(diagnostics) => diagnostics.all,
+        Ok(Checked { warnings, source, .. }) => (warnings, source),
+        Err(diagnostics) => (diagnostics.all, diagnostics.source),
     };
-    diagnostics.iter().map(|diagnostic| diagnostic.render(source, false)).collect::<Vec<_>>().join("\n")
+    diagnostics.iter().map(|diagnostic| diagnostic.render(&source, false)).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn every_diagnostic_reads_as_its_snapshot() {
     assert!(files.len() > 40, "the test files are gone");
     for file in files {
         let name = file.file_stem().unwrap().to_str().unwrap().to_owned();
-        let source = Source { name: format!("{name}.ftp"), text: std::fs::read_to_string(&file).unwrap() };
+        let source = Source::new(format!("{name}.ftp"), std::fs::read_to_string(&file).unwrap());
         insta::with_settings!({ snapshot_path => "ui", prepend_module_to_snapshot => false, omit_expression => true }, {
             insta::assert_snapshot!(name, report(&source));
         });

@@ -56,6 +56,7 @@ pub(super) fn shown(signature: &Signature) -> String {
         let default = match &parameter.default {
             Default::Required => "required".to_owned(),
             Default::Value(value) => format!("default {value}"),
+            Default::Written => "has a default".to_owned(),
         };
         let ty = type_text(&parameter.ty).replace('`', "");
         text += &format!("\n{}", wrapped(&format!("{}: {ty} ({default})", parameter.name), "  "));
@@ -142,6 +143,7 @@ fn row(parameter: &Parameter) -> String {
     let default = match &parameter.default {
         Default::Required => "required".to_owned(),
         Default::Value(value) => format!("`{value}`"),
+        Default::Written => "has one".to_owned(),
     };
     let (ty, class) = (type_text(&parameter.ty), class_text(parameter));
     format!("| `{}` | {ty} | {default} | {}{class} |\n", parameter.name, parameter.doc)
@@ -172,7 +174,8 @@ fn type_text(ty: &ParameterType) -> String {
         ParameterType::Choice(names) => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
         ParameterType::Strings => "list of strings".into(),
         ParameterType::Artifact(artifact) => artifact.phrase().into(),
-        ParameterType::Delta => "a delta method".into(),
+        ParameterType::Delta | ParameterType::DeltaName => "a delta method".into(),
+        ParameterType::Recipe(_) => "a recipe or a stage".into(),
     }
 }
 

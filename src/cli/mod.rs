@@ -10,8 +10,10 @@ mod graph;
 mod help;
 mod layers;
 mod limits;
+mod lock;
 mod methods;
 mod new;
+mod params;
 mod plan;
 #[cfg(feature = "train")]
 mod predict;
@@ -31,6 +33,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use params::FileArguments;
 
 /// How a command ended, as its exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +70,12 @@ enum Command {
     Explain(explain::Explain),
     /// Write files in the one style, or say where they differ from it
     Fmt(fmt::Fmt),
+    /// Record which commits of repositories a file's modules stand at, and fetch them
+    Lock(lock::LockCommand),
+    /// Take the newest commits behind the tags that a file's modules name
+    Update(lock::Update),
+    /// Copy modules of repositories beside the file
+    Vendor(lock::Vendor),
     /// Show which stages are in the store, which will run, and why
     Plan(plan::Plan),
     /// Run what is not in the store yet, publish, and report
@@ -89,16 +98,6 @@ enum Command {
     Stage(stage::Stage),
 }
 
-/// What every command that reads a file takes.
-#[derive(Args)]
-struct FileArguments {
-    /// The `.ftp` file
-    file: PathBuf,
-    /// Set a declared `param`: --set name=value (repeatable)
-    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = assignment)]
-    set: Vec<(String, String)>,
-}
-
 /// What every command that looks into the store takes.
 #[derive(Args)]
 struct StoreArguments {
@@ -108,13 +107,6 @@ struct StoreArguments {
     /// What to compute on: cpu, or cuda:0, cuda:1 ...
     #[arg(long, default_value = "cpu", value_parser = device_name)]
     device: String,
-}
-
-fn assignment(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.trim().to_owned())),
-        _ => Err("write it as NAME=VALUE, e.g. --set epochs=5".to_owned()),
-    }
 }
 
 /// A device's name; whether there is one is asked where something is computed, not where it is planned.
@@ -134,11 +126,16 @@ pub fn main() -> ExitCode {
     unsafe {
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);
     }
-    let exit = match Cli::parse().command {
+    let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    params::announce::<Cli>(&arguments);
+    let exit = match Cli::parse_from(arguments).command {
         Command::Check(command) => command.run(),
         Command::Doctor(command) => command.run(),
         Command::Explain(command) => command.run(),
         Command::Fmt(command) => command.run(),
+        Command::Lock(command) => command.run(),
+        Command::Update(command) => command.run(),
+        Command::Vendor(command) => command.run(),
         Command::Plan(command) => command.run(),
         #[cfg(feature = "train")]
         Command::Run(command) => command.run(),

@@ -11,7 +11,7 @@ use super::results::{Scores, tables};
 use super::{Exit, FileArguments, StoreArguments, project, publish};
 use crate::event::Event;
 use crate::exec::{self, Options, RunReport};
-use crate::lang::ir::Program;
+use crate::lang::ir::{Measure, Program};
 use crate::plan::Plan;
 use crate::report::{self, Style};
 use crate::store::Store;
@@ -25,6 +25,9 @@ pub(super) struct Run {
     pipelines: Vec<String>,
     #[command(flatten)]
     store: StoreArguments,
+    /// Use modules of repositories exactly as ftp.lock and this machine have them; fetch and lock nothing
+    #[arg(long)]
+    locked: bool,
     /// Print events as JSON, one object a line, on standard output
     #[arg(long)]
     json: bool,
@@ -32,6 +35,11 @@ pub(super) struct Run {
 
 impl Run {
     pub fn run(self) -> Exit {
+        if !self.locked
+            && let Err(exit) = super::lock::lock(&self.file)
+        {
+            return exit;
+        }
         let mut project = match project::open(&self.file, self.json) {
             Ok(project) => project,
             Err(exit) => return exit,
@@ -166,14 +174,23 @@ fn publish_all(
 fn expectations(program: &Program, plan: &Plan, report: &RunReport, sink: &dyn Fn(Event)) -> bool {
     let summaries = summaries(program, plan, report);
     let mut all = true;
+    let of = |measure: &Measure| {
+        let scores =
+            |pipeline| summaries.get(pipeline).and_then(|summary| Scores::new(summary).metric(&measure.metric));
+        let values: Option<Vec<f64>> = measure.pipelines.iter().map(scores).collect();
+        values.map(|values| measure.fold.map_or(values[0], |fold| fold.of(&values)))
+    };
     for expectation in &program.expectations {
-        let value =
-            summaries.get(&expectation.pipeline).and_then(|summary| Scores::new(summary).metric(&expectation.metric));
+        let mut value = of(&expectation.measure);
+        let mut shown = expectation.measure.shown.clone();
+        if let Some(minus) = &expectation.minus {
+            value = value.zip(of(minus)).map(|(left, right)| left - right);
+            shown = format!("{shown} - {}", minus.shown);
+        }
         let holds = value.is_some_and(|value| expectation.relation.holds(value, expectation.bound));
         all &= holds;
         sink(Event::Expectation {
-            pipeline: program.pipelines[expectation.pipeline].name.clone(),
-            metric: expectation.metric.clone(),
+            measure: shown,
             value: value.unwrap_or(f64::NAN),
             relation: expectation.relation.symbol().to_owned(),
             bound: expectation.bound,
