@@ -63,7 +63,7 @@ fn project(pipeline: &str) -> tempfile::TempDir {
 
 fn checked(root: &Path) -> Program {
     let text = fs::read_to_string(root.join("p.ftp")).expect("readable");
-    let source = Source { name: "p.ftp".into(), text };
+    let source = Source::new("p.ftp", text);
     let checked = ftp::lang::check(&source, methods::registry(), &FileWorld::new(root), &[]);
     checked.unwrap_or_else(|found| panic!("{:?}", found.all)).program
 }
@@ -291,6 +291,42 @@ fn damaged_and_foreign_checkpoints_are_named_and_not_used() {
         let message = &notice.expect("it is said").message;
         assert!(message.contains(why) && message.contains("checkpoints"), "{message}");
     }
+}
+
+#[test]
+fn snapshots_of_one_training_go_on_from_each_other_and_are_those_of_trainings_by_themselves() {
+    let snapshots = "\
+pipeline together = base -> each(snapshot in 1..3) finetune(target, cycles = 3) -> ensemble
+pipeline whole = base -> finetune(target, cycles = 3, keep = last)
+";
+    let pipelines = PIPELINE.find("pipeline full").expect("there");
+    let directory = project(&(PIPELINE[..pipelines].replace("EVERY", "1000") + snapshots));
+    let root = directory.path();
+    let steps = |told: &[(String, Told)]| {
+        let trained = told.iter().filter(|(label, told)| label.starts_with("finetune") && told.steps.is_some());
+        trained.map(|(_, told)| told.steps.expect("it trained")).collect::<Vec<_>>()
+    };
+    let (mut shared, mut alone) = (Vec::new(), Vec::new());
+    let store = store_in(root, "shared");
+    let expected = run(root, &store, &|_, _| None, &mut shared);
+    // Six steps an epoch, four epochs, three cycles.
+    assert_eq!(steps(&shared), [(1, 8), (9, 16), (17, 24), (1, 24)]);
+    assert!(files(&store.root().join("checkpoints")).is_empty(), "the last snapshot leaves nothing behind");
+    let output = |place: usize| {
+        let trained: Vec<&(String, String)> =
+            expected.iter().filter(|(label, _)| label.starts_with("finetune")).collect();
+        trained[place].1.clone()
+    };
+    assert_eq!(output(2), output(3), "the last snapshot is the whole training");
+    assert_ne!(output(0), output(1));
+
+    let store = store_in(root, "alone");
+    let forget = |_: &str, _| {
+        let _ = fs::remove_dir_all(store.root().join("checkpoints"));
+        None
+    };
+    assert_eq!(run(root, &store, &forget, &mut alone), expected);
+    assert_eq!(steps(&alone), [(1, 8), (1, 16), (1, 24), (1, 24)]);
 }
 
 // Through the program, with processes that are killed.

@@ -72,6 +72,12 @@ norm in each row).",
             "In place of `schedule` and `warmup`, the learning rate falls along half a cosine and begins anew, so many times (Huang et al. 2017).",
         ),
         optional(
+            "snapshot",
+            T::Int { min: 1, max: 1_000_000 },
+            "Ends with this cycle and keeps its weights, whatever `keep` says. Each goes on from the one before it where that is still in the store: \
+`each(snapshot in 1..5) finetune(task, cycles = 5) -> ensemble` is one training, and an ensemble of five.",
+        ),
+        optional(
             "average",
             T::Choice(&["swa", "uniform"]),
             "Keeps the mean of the weights along the last part of the training, instead of those of one step, whatever `keep` says. `swa`: at a learning rate that stays what it was \

@@ -26,14 +26,29 @@ impl Stage<'_> {
     }
 
     /// Who listens to this stage's training, and where its checkpoint lies: outside the attempt, so that the next one finds
-    /// it.
+    /// it. The snapshots of one training hand its state from one to the next.
     pub fn train(&self, fit: impl FnOnce(Surroundings) -> Result<Fitted, TrainError>) -> Result<Fitted, TrainError> {
-        let place = Place {
-            file: self.store.checkpoint(&self.spec.key),
-            draft: self.file("checkpoint"),
-            key: self.spec.key.clone(),
-        };
-        fit(Surroundings { stage: &self.spec.label, sink: self.sink, checkpoint: Some(&place) })
+        let place =
+            |key: String, draft: &str| Place { file: self.store.checkpoint(&key), draft: self.file(draft), key };
+        let own = place(self.spec.key.clone(), "checkpoint");
+        let relay = self.optional_int("snapshot").map(|_| place(self.key_of_all_snapshots(), "relay"));
+        let around =
+            Surroundings { stage: &self.spec.label, sink: self.sink, checkpoint: Some(&own), relay: relay.as_ref() };
+        let fitted = fit(around)?;
+        // The last of them leaves nothing behind.
+        if let Some(relay) = relay.filter(|_| self.optional_int("snapshot") == self.optional_int("cycles")) {
+            let _ = std::fs::remove_file(relay.file);
+        }
+        Ok(fitted)
+    }
+
+    /// What the snapshots of one training have in common: all this stage is told but which of them it is.
+    fn key_of_all_snapshots(&self) -> String {
+        let mut spec = self.spec.clone();
+        spec.parameters.shift_remove("snapshot");
+        let StageSpec { method, version, parameters, delta, inputs, device, .. } = spec;
+        let told = serde_json::json!([method, version, parameters, delta, inputs, device]);
+        blake3::hash(told.to_string().as_bytes()).to_hex().to_string()
     }
 
     /// Says what was dropped, cut, guessed or ignored. Notices are also handed over with the result.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::checkpoint::{Place, Writer};
+use super::checkpoint::{self, Place, Writer};
 use super::error::TrainError;
 use super::evaluation::{Scores, deciding_metric, evaluate};
 use super::objective::{Objective, Rows};
@@ -66,6 +66,8 @@ pub struct Surroundings<'a> {
     pub sink: &'a dyn Fn(Event),
     /// Where checkpoints are written and looked for; `None` for none.
     pub checkpoint: Option<&'a Place>,
+    /// Where a training that ends with a part of its steps leaves its state, and finds that of the part before.
+    pub relay: Option<&'a Place>,
 }
 
 impl Surroundings<'_> {
@@ -120,7 +122,6 @@ pub fn fit(
 
     let steps = settings.total_steps(train.len());
     let steps_per_epoch = settings.steps_per_epoch(train.len()) as f64;
-    let epochs = steps as f64 / steps_per_epoch;
     let warmup = settings.warmup.steps(steps);
     let rows_of_pass = settings.micro_batch_size.unwrap_or(settings.batch_size);
     let budget = Budget { rows: rows_of_pass, tokens: settings.micro_batch_tokens };
@@ -130,22 +131,24 @@ pub fn fit(
     let fresh = |model: &Model| {
         let (read, seed) = (Reader(&settings.stability), settings.seed);
         let steps_per_epoch = settings.steps_per_epoch(train.len());
+        let epochs = steps as f64 / steps_per_epoch as f64;
         let mut beginning = Beginning { read, model, seed, epochs, steps, steps_per_epoch, notices: Vec::new() };
         let techniques = Techniques::begin(&mut beginning)?;
         Ok((State::new(Selection::new(metric.clone(), settings), techniques, settings), beginning.notices))
     };
-    let (mut state, notices) = resume::find(fresh, around.checkpoint, model, &trained, steps)?;
+    let (mut state, notices) = resume::find(fresh, around, model, &trained, steps)?;
+    let end = state.techniques.end().unwrap_or(steps);
     notices.into_iter().for_each(|notice| around.notice(notice));
 
     let now = Instant::now();
     let mut writer = Writer::new(around.checkpoint, settings.checkpoint_every, settings.checkpoint_steps, now);
-    let mut meter = Meter::new(steps, settings.log_interval, now).after(state.position.step, now);
+    let mut meter = Meter::new(end, settings.log_interval, now).after(state.position.step, now);
     let mut stopped_early = false;
     loop {
         let epoch = state.position.epoch;
         let batches = order::epoch(train.len(), settings.batch_size, settings.seed, epoch);
         for chosen in batches.iter().skip(state.position.batch) {
-            if state.position.step == steps {
+            if state.position.step == end {
                 break;
             }
             let step = state.position.step + 1;
@@ -180,9 +183,9 @@ pub fn fit(
                 (around.sink)(Event::Progress {
                     stage: around.stage.to_owned(),
                     epoch: step as f64 / steps_per_epoch,
-                    epochs,
+                    epochs: end as f64 / steps_per_epoch,
                     step,
-                    steps,
+                    steps: end,
                     loss: report.loss,
                     learning_rate,
                     tokens_per_second: report.tokens_per_second,
@@ -191,6 +194,11 @@ pub fn fit(
             }
             if writer.due(step, now) {
                 writer.begin(step, state.snapshot(&model.parameters, &trained), now);
+            }
+            if let Some(relay) = around.relay.filter(|_| step == end)
+                && let Err(why) = checkpoint::write(relay, step, state.snapshot(&model.parameters, &trained))
+            {
+                around.notice(resume::unwritten(&why.to_string()));
             }
         }
 
@@ -204,12 +212,12 @@ pub fn fit(
         if let Some(dev) = dev {
             let scores = evaluate(model, objective, dev, settings.seed)?.scores;
             around.evaluated(&scores, record.epoch);
-            stopped_early = state.selection.offer(&model.parameters, &trained, &scores, record.epoch) && step < steps;
+            stopped_early = state.selection.offer(&model.parameters, &trained, &scores, record.epoch) && step < end;
             record.dev = Some(scores);
             meter.restart(Instant::now());
         }
         state.position.history.push(record);
-        if step == steps || stopped_early {
+        if step == end || stopped_early {
             break;
         }
         state.position = std::mem::take(&mut state.position).next_epoch();
@@ -231,7 +239,7 @@ pub fn fit(
             scores.iter().for_each(|scores| around.evaluated(scores, last_epoch));
             (last_epoch, scores)
         }
-        Some(best) if settings.keep == Keep::Best => {
+        Some(best) if settings.keep == Keep::Best && state.techniques.end().is_none() => {
             for (name, weight) in best.weights {
                 model.parameters[&name].weight = weight;
             }

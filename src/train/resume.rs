@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::checkpoint::{self, Place, Saved, Snapshot};
+use super::checkpoint::{self, Saved, Snapshot};
 use super::error::TrainError;
-use super::looping::EpochRecord;
+use super::looping::{EpochRecord, Surroundings};
 use super::optimizer::Optimizer;
 use super::selection::Selection;
 use super::settings::Settings;
@@ -74,37 +74,41 @@ impl State {
     }
 }
 
-/// The state to begin with, a `fresh` one or that of the checkpoint at `place`, whose weights are then in the model; and
-/// what there is to say about it.
+/// The state to begin with: that of this training's checkpoint, else the one that a part of it left at `relay`, else a `fresh`
+/// one; its weights are then in the model. And what there is to say about it.
 pub(super) fn find(
     fresh: impl Fn(&Model) -> Result<(State, Vec<Notice>), TrainError>,
-    place: Option<&Place>,
+    around: Surroundings,
     model: &mut Model,
     trained: &[String],
     steps: u64,
 ) -> Result<(State, Vec<Notice>), TrainError> {
-    let (mut state, mut notices) = fresh(model)?;
-    let Some(place) = place else { return Ok((state, notices)) };
-    let why = match checkpoint::read(place) {
-        Ok(None) => return Ok((state, notices)),
-        Ok(Some(saved)) => match state.load(&saved, &mut model.parameters, trained, steps) {
-            Some(()) => {
-                notices.push(resumed(saved.step, steps));
-                return Ok((state, notices));
-            }
-            None => "what it holds is not of this training".into(),
-        },
-        Err(why) => why,
-    };
-    let message = format!("the checkpoint {} is not used: {why}; training begins anew", place.file.display());
-    let (state, mut notices) = fresh(model)?;
-    notices.push(Notice::new("ftp::train::checkpoint_ignored", message));
-    Ok((state, notices))
-}
-
-fn resumed(step: u64, steps: u64) -> Notice {
-    let message = format!("resumed at step {step} of {steps}, from the checkpoint of an earlier attempt");
-    Notice::new("ftp::train::resumed", message)
+    let mut ignored = Vec::new();
+    for (place, whose) in
+        [(around.checkpoint, "the checkpoint of an earlier attempt"), (around.relay, "the snapshot before")]
+    {
+        let Some(place) = place else { continue };
+        let (mut state, mut notices) = fresh(model)?;
+        let end = state.techniques.end().unwrap_or(steps);
+        let why = match checkpoint::read(place) {
+            Ok(None) => continue,
+            // A later part's: this one has been there.
+            Ok(Some(saved)) if saved.step > end && around.relay == Some(place) => continue,
+            Ok(Some(saved)) => match state.load(&saved, &mut model.parameters, trained, end) {
+                Some(()) => {
+                    let message = format!("resumed at step {} of {end}, from {whose}", saved.step);
+                    notices.push(Notice::new("ftp::train::resumed", message));
+                    return Ok((state, [ignored, notices].concat()));
+                }
+                None => "what it holds is not of this training".into(),
+            },
+            Err(why) => why,
+        };
+        let message = format!("the checkpoint {} is not used: {why}", place.file.display());
+        ignored.push(Notice::new("ftp::train::checkpoint_ignored", message));
+    }
+    let (state, notices) = fresh(model)?;
+    Ok((state, [notices, ignored].concat()))
 }
 
 pub(super) fn unwritten(why: &str) -> Notice {

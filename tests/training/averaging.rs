@@ -90,6 +90,10 @@ fn cyclic_rates_are_those_of_the_paper() {
         assert!((rate - expected).abs() < 1e-12, "{t}: {rate} {expected}");
     }
     assert_eq!([found[0], found[4], found[8]], [highest; 3]);
+    // Twelve steps in five cycles: 2, 2, 3, 2 and 3 of them, and none is missing.
+    let found = rates(&train(&settings, &[("cycles", Value::Int(5))]).2);
+    let begins: Vec<usize> = (0..12).filter(|step| found[*step] == highest).collect();
+    assert_eq!(begins, [0, 2, 4, 7, 9]);
 }
 
 #[test]
@@ -110,4 +114,28 @@ fn a_training_that_stops_before_its_average_begins_says_so_and_keeps_its_best_we
     assert!(fitted.stopped_early && fitted.best_epoch == 1.0);
     let told = |event: &Event| matches!(event, Event::Notice { notice, .. } if notice.code == "ftp::train::nothing_to_average");
     assert!(events.iter().any(told));
+}
+
+#[test]
+fn a_snapshot_has_the_weights_of_the_end_of_its_cycle() {
+    let settings = Settings { epochs: 4.0, ..settings() };
+    let snapshot = |number| train(&settings, &[("cycles", Value::Int(3)), ("snapshot", Value::Int(number))]);
+    let mut all = Vec::new();
+    for number in 1..=3 {
+        let (fitted, model, events) = snapshot(number);
+        assert_eq!(fitted.steps, 4 * number as u64);
+        // The schedule is that of the whole training.
+        assert_eq!(rates(&events), rates(&snapshot(3).2)[..fitted.steps as usize]);
+        all.push(model);
+    }
+    // The mean of all three is what averaging at the ends of the cycles comes to.
+    let uniform = [("cycles", Value::Int(3)), ("average", name("uniform")), ("average_from", Value::Float(0.0))];
+    let (_, mean, _) = train(&settings, &uniform);
+    let all: Vec<_> = all.iter().map(Model::tensors).collect();
+    for (name, tensor) in mean.tensors() {
+        for (at, value) in tensor.data.iter().enumerate() {
+            let expected = all.iter().map(|weights| f64::from(weights[&name].data[at])).sum::<f64>() / 3.0;
+            assert!((f64::from(*value) - expected).abs() < 1e-6, "{name} {at}");
+        }
+    }
 }

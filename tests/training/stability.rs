@@ -287,7 +287,7 @@ fn all_techniques_together_learn_the_rows() {
 
 #[test]
 fn parameters_out_of_range_or_without_effect_are_refused_by_name() {
-    let cases: [(&[(&str, Value)], &str); 9] = [
+    let cases: [(&[(&str, Value)], &str); 11] = [
         (&[("layer_decay", Value::Float(0.0))], "layer_decay"),
         (&[("mixout", Value::Float(1.0))], "mixout"),
         (&[("unfreeze_every", Value::Float(-1.0))], "unfreeze_every"),
@@ -296,6 +296,8 @@ fn parameters_out_of_range_or_without_effect_are_refused_by_name() {
         (&[("regularizer", name("smart")), ("noise", Value::Float(-1.0))], "noise"),
         (&[("regularizer", name("freelb")), ("ascent_steps", Value::Int(0))], "ascent_steps"),
         (&[("cycles", Value::Int(1000))], "cycles"),
+        (&[("snapshot", Value::Int(1))], "snapshot"),
+        (&[("cycles", Value::Int(2)), ("snapshot", Value::Int(3))], "snapshot"),
         (&[("average_from", Value::Float(0.5))], "average_from"),
     ];
     for (parameters, name) in cases {

@@ -34,7 +34,7 @@ struct Entry {
 }
 
 /// Writes a checkpoint beside its place and renames it: a file with the final name is whole, also after a loss of power.
-pub(super) fn write(place: &Place, step: u64, snapshot: Snapshot) -> io::Result<()> {
+pub fn write(place: &Place, step: u64, snapshot: Snapshot) -> io::Result<()> {
     let directory = place.file.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(directory)?;
     let mut out = Hashing { file: File::create(&place.draft)?, hasher: blake3::Hasher::new() };

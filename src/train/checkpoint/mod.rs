@@ -21,11 +21,11 @@ use serde_json::{Map, Value};
 use crate::hub::tensors::HostTensor;
 use crate::nn::parameters::Weight;
 
-pub use file::read;
+pub use file::{read, write};
 pub(super) use writer::Writer;
 
 /// Where the checkpoint of one training lies.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// The checkpoint.
     pub file: PathBuf,

@@ -15,13 +15,20 @@ pub(super) const ENTRY: Entry = Entry { parameters: &["average", "average_from",
 struct Average {
     /// Steps after which weights are taken.
     from: u64,
-    /// Steps between two that are taken.
-    every: u64,
+    /// When weights are taken.
+    when: When,
     /// Whether the learning rate stays what it is at `from`.
     hold: bool,
     /// Weights taken so far, and their mean; none before the first.
     count: u64,
     mean: Vec<(String, Weight)>,
+}
+
+enum When {
+    /// After every so many steps.
+    Every(u64),
+    /// After these steps.
+    After(Vec<u64>),
 }
 
 fn begin(beginning: &mut Beginning) -> Begun {
@@ -31,11 +38,15 @@ fn begin(beginning: &mut Beginning) -> Begun {
     if !(0.0..=1.0).contains(&share) {
         return Err(wrong("average_from", share.to_string(), "a share of the steps from 0 to 1"));
     }
-    let epoch_or_cycle = cycles::length(beginning)?.unwrap_or(beginning.steps_per_epoch);
+    let when = match (read.count("average_every")?, cycles::bounds(beginning)?) {
+        (Some(every), _) => When::Every(every.max(1)),
+        (None, Some(bounds)) => When::After(bounds),
+        (None, None) => When::Every(beginning.steps_per_epoch),
+    };
     let trainable = beginning.model.parameters.iter().filter(|(_, parameter)| parameter.trainable);
     Ok(Some(Box::new(Average {
         from: (share * beginning.steps as f64 + 1e-9) as u64,
-        every: read.count("average_every")?.unwrap_or(epoch_or_cycle).max(1),
+        when,
         hold: kind == "swa",
         count: 0,
         mean: trainable.map(|(name, parameter)| (name.clone(), parameter.weight.clone())).collect(),
@@ -48,7 +59,11 @@ impl Technique for Average {
     }
 
     fn updated(&mut self, model: &mut Model, at: At) {
-        if at.step <= self.from || !(at.step.is_multiple_of(self.every) || at.step == at.steps) {
+        let due = match &self.when {
+            When::Every(every) => at.step.is_multiple_of(*every),
+            When::After(steps) => steps.contains(&at.step),
+        };
+        if at.step <= self.from || !(due || at.step == at.steps) {
             return;
         }
         self.count += 1;

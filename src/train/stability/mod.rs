@@ -72,6 +72,11 @@ pub struct At {
 
 /// One technique in one training. A state that steps depend on is saved and loaded with checkpoints.
 pub trait Technique {
+    /// The step with which training ends before its schedule does; the weights it has then are kept.
+    fn end(&self) -> Option<u64> {
+        None
+    }
+
     /// What the highest learning rate is multiplied by in a step, in place of what the schedule says, which gives it after a
     /// number of steps.
     fn factor(&self, _at: At, _schedule: &dyn Fn(u64) -> f64) -> Option<f64> {
@@ -145,6 +150,10 @@ impl Techniques {
             Some(name) => Err(TrainError::Idle { name: name.clone() }),
             None => Ok(Self(techniques)),
         }
+    }
+
+    pub fn end(&self) -> Option<u64> {
+        self.0.iter().find_map(|technique| technique.end())
     }
 
     /// Of the highest learning rate; of several that say it the first.
