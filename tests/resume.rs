@@ -63,7 +63,7 @@ fn project(pipeline: &str) -> tempfile::TempDir {
 
 fn checked(root: &Path) -> Program {
     let text = fs::read_to_string(root.join("p.ftp")).expect("readable");
-    let source = Source { name: "p.ftp".into(), text };
+    let source = Source::new("p.ftp", text);
     let checked = ftp::lang::check(&source, methods::registry(), &FileWorld::new(root), &[]);
     checked.unwrap_or_else(|found| panic!("{:?}", found.all)).program
 }
