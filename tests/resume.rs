@@ -35,7 +35,7 @@ set adapt(checkpoint_steps = EVERY)
 let base = pretrain -> adapt(corpus)
 pipeline full = base -> finetune(target)
 pipeline biases = base -> peft(bitfit) -> finetune(target, patience = 2)
-pipeline low_rank = base -> peft(lora, rank = 2) -> finetune(target, keep = last)
+pipeline low_rank = base -> peft(lora, rank = 2) -> finetune(target, average = swa, average_from = 40 %, average_every = 2, cycles = 3)
 pipeline stable = base -> finetune(
   target, regularizer = smart, noise = 0.01, noise_radius = 0.05, mixout = 0.2, unfreeze_every = 1 epoch,
   layer_decay = 0.8, schedule = slanted, reinit_layers = 1,

@@ -4,6 +4,10 @@
 
 #[path = "training/accumulation.rs"]
 mod accumulation;
+#[path = "training/averaging.rs"]
+mod averaging;
+#[path = "training/checkpoints.rs"]
+mod checkpoints;
 #[path = "training/determinism.rs"]
 mod determinism;
 #[path = "training/fixed_layers.rs"]
@@ -14,6 +18,8 @@ mod learning;
 mod numbers;
 #[path = "training/optimizer.rs"]
 mod optimizer;
+#[path = "training/regularizers.rs"]
+mod regularizers;
 #[path = "training/selection.rs"]
 mod selection;
 #[path = "training/stability.rs"]

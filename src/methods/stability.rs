@@ -66,6 +66,23 @@ norm in each row).",
             at_least_0(),
             "Weight of `smart`'s divergence from the running mean of the weights; by default 1.",
         ),
+        optional(
+            "cycles",
+            T::Int { min: 1, max: 1_000_000 },
+            "In place of `schedule` and `warmup`, the learning rate falls along half a cosine and begins anew, so many times (Huang et al. 2017).",
+        ),
+        optional(
+            "average",
+            T::Choice(&["swa", "uniform"]),
+            "Keeps the mean of the weights along the last part of the training, instead of those of one step, whatever `keep` says. `swa`: at a learning rate that stays what it was \
+at its begin (Izmailov et al. 2018); `uniform`: under the schedule as it is.",
+        ),
+        optional("average_from", T::Ratio, "Share of the steps after which weights are averaged; by default 75 %."),
+        optional(
+            "average_every",
+            T::Steps,
+            "Steps between two that are averaged; by default an epoch, with `cycles` a cycle. The last step's weights always count.",
+        ),
     ]
 }
 

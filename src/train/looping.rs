@@ -29,7 +29,8 @@ pub struct Fitted {
     pub steps: u64,
     /// Passes over the rows, the last one perhaps in part.
     pub epochs: f64,
-    /// Where the weights come from that were kept: the best evaluation's, or the last step's.
+    /// Where the weights come from that were kept: the best evaluation's, or the last step's; the last too where it is their
+    /// mean that is kept.
     pub best_epoch: f64,
     /// Training ended because `patience` ran out.
     pub stopped_early: bool,
@@ -68,6 +69,16 @@ pub struct Surroundings<'a> {
 }
 
 impl Surroundings<'_> {
+    fn evaluated(&self, scores: &Scores, epoch: f64) {
+        (self.sink)(Event::Evaluated {
+            stage: self.stage.to_owned(),
+            split: "dev".to_owned(),
+            epoch,
+            loss: scores.loss,
+            metrics: scores.metrics.clone(),
+        });
+    }
+
     fn notice(&self, notice: Notice) {
         (self.sink)(Event::Notice { stage: self.stage.to_owned(), notice });
     }
@@ -118,7 +129,8 @@ pub fn fit(
     let metric = deciding_metric(objective, settings.metric.as_deref())?;
     let fresh = |model: &Model| {
         let (read, seed) = (Reader(&settings.stability), settings.seed);
-        let mut beginning = Beginning { read, model, seed, epochs, notices: Vec::new() };
+        let steps_per_epoch = settings.steps_per_epoch(train.len());
+        let mut beginning = Beginning { read, model, seed, epochs, steps, steps_per_epoch, notices: Vec::new() };
         let techniques = Techniques::begin(&mut beginning)?;
         Ok((State::new(Selection::new(metric.clone(), settings), techniques, settings), beginning.notices))
     };
@@ -136,11 +148,12 @@ pub fn fit(
             if state.position.step == steps {
                 break;
             }
-            let learning_rate = settings.learning_rate * settings.schedule.factor(state.position.step, warmup, steps);
             let step = state.position.step + 1;
-
             let at = At { step, steps, epochs: (step - 1) as f64 / steps_per_epoch };
+            let schedule = |done| settings.schedule.factor(done, warmup, steps);
+            let learning_rate = settings.learning_rate * state.techniques.factor(at, schedule);
             state.techniques.before(model, at);
+
             let draws = Draws { masks: masks.at(epoch), dropout: dropout.at(step) };
             let regularizer = state.techniques.regularizer();
             let mut sum = accumulate(model, objective, train, chosen, budget, draws, regularizer)?;
@@ -190,13 +203,7 @@ pub fn fit(
         };
         if let Some(dev) = dev {
             let scores = evaluate(model, objective, dev, settings.seed)?.scores;
-            (around.sink)(Event::Evaluated {
-                stage: around.stage.to_owned(),
-                split: "dev".to_owned(),
-                epoch: record.epoch,
-                loss: scores.loss,
-                metrics: scores.metrics.clone(),
-            });
+            around.evaluated(&scores, record.epoch);
             stopped_early = state.selection.offer(&model.parameters, &trained, &scores, record.epoch) && step < steps;
             record.dev = Some(scores);
             meter.restart(Instant::now());
@@ -211,11 +218,19 @@ pub fn fit(
         around.notice(resume::unwritten(&why));
     }
 
-    state.techniques.finish(model);
+    let mut notices = Vec::new();
+    let replaced = state.techniques.finish(model, &mut notices);
+    notices.into_iter().for_each(|notice| around.notice(notice));
     let Position { step, tokens, history, .. } = state.position;
     let last = history.last().expect("an epoch has been trained");
     let (train_loss, last_epoch, last_scores) = (last.train_loss, last.epoch, last.dev.clone());
     let (best_epoch, scores) = match state.selection.best {
+        _ if replaced => {
+            let scores = dev.map(|dev| evaluate(model, objective, dev, settings.seed)).transpose()?;
+            let scores = scores.map(|evaluation| evaluation.scores);
+            scores.iter().for_each(|scores| around.evaluated(scores, last_epoch));
+            (last_epoch, scores)
+        }
         Some(best) if settings.keep == Keep::Best => {
             for (name, weight) in best.weights {
                 model.parameters[&name].weight = weight;

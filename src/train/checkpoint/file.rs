@@ -49,12 +49,14 @@ pub(super) fn write(place: &Place, step: u64, snapshot: Snapshot) -> io::Result<
     out.put(FORMAT)?;
     out.put(&(header.len() as u64).to_le_bytes())?;
     out.put(&header)?;
-    let mut bytes = Vec::with_capacity(CHUNK * size_of::<f32>());
+    let mut bytes = vec![0; CHUNK * size_of::<f32>()];
     for (_, weight) in snapshot.tensors {
         for values in weight.to_host().data.chunks(CHUNK) {
-            bytes.clear();
-            bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-            out.put(&bytes)?;
+            let bytes = &mut bytes[..size_of_val(values)];
+            for (place, value) in bytes.as_chunks_mut().0.iter_mut().zip(values) {
+                *place = value.to_le_bytes();
+            }
+            out.put(bytes)?;
         }
     }
     let digest = out.hasher.finalize();

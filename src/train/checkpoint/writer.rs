@@ -19,13 +19,15 @@ pub struct Writer<'a> {
     last: Instant,
     cost: Duration,
     writing: Option<JoinHandle<io::Result<()>>>,
+    /// A write failed, which is said once: the next may go well.
+    failed: bool,
 }
 
 impl<'a> Writer<'a> {
     /// `every` in seconds, 0 for never; `steps` for one every so many steps, whatever they cost.
     pub fn new(place: Option<&'a Place>, every: f64, steps: Option<u64>, now: Instant) -> Self {
         let every = Duration::try_from_secs_f64(every).ok().filter(|every| !every.is_zero());
-        Self { place, every, steps, last: now, cost: Duration::ZERO, writing: None }
+        Self { place, every, steps, last: now, cost: Duration::ZERO, writing: None, failed: false }
     }
 
     /// Whether a checkpoint should be written after step `step`.
@@ -46,17 +48,19 @@ impl<'a> Writer<'a> {
     /// Waits for the write that goes on, if one does: afterwards nothing shares the weights.
     ///
     /// # Errors
-    /// Why it failed, as the end of a sentence. An earlier checkpoint is still whole.
+    /// Why it failed, as the end of a sentence, the first time one does. An earlier checkpoint is still whole.
     pub fn settle(&mut self) -> Result<(), String> {
         let Some(writing) = self.writing.take() else { return Ok(()) };
         let waiting = Instant::now();
         let written = writing.join();
         self.last = Instant::now();
         self.cost += self.last.saturating_duration_since(waiting);
-        match written {
-            Ok(written) => written.map_err(|error| error.to_string()),
-            Err(_) => Err("the device failed".into()),
-        }
+        let why = match written {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the device failed".into(),
+        };
+        if std::mem::replace(&mut self.failed, true) { Ok(()) } else { Err(why) }
     }
 }
 

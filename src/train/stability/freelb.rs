@@ -5,6 +5,7 @@ use super::noise::{Field, norm};
 use super::{Beginning, Begun, Entry, Regularizer, Technique};
 use crate::nn::pass::{Noise, site_index};
 use crate::train::error::TrainError;
+use crate::train::reader::wrong;
 use crate::train::step::{Passed, Portion, add};
 
 pub(super) const ENTRY: Entry =
@@ -28,8 +29,12 @@ fn begin(beginning: &mut Beginning) -> Begun {
     if read.name("regularizer")? != Some("freelb") {
         return Ok(None);
     }
+    let passes = read.count("ascent_steps")?.unwrap_or(2);
+    if passes == 0 {
+        return Err(wrong("ascent_steps", "0".into(), "at least 1 for `freelb`, whose steps are passes"));
+    }
     Ok(Some(Box::new(FreeLb {
-        passes: read.count("ascent_steps")?.unwrap_or(2).max(1),
+        passes,
         size: read.at_least_0("ascent_size")?.unwrap_or(0.1),
         magnitude: read.at_least_0("noise")?.unwrap_or(0.6),
         radius: read.at_least_0("noise_radius")?.filter(|radius| *radius > 0.0),

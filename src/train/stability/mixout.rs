@@ -1,6 +1,9 @@
 //! Mixout: dropout not to zero but to where training began (Lee, Cho & Kang 2020, arXiv:1909.11299).
 
+use burn::tensor::Tensor;
+
 use super::{At, Beginning, Begun, Entry, Technique};
+use crate::event::Notice;
 use crate::nn::gradient::{Gradient, Gradients};
 use crate::nn::models::Model;
 use crate::nn::models::layout::Role;
@@ -9,7 +12,6 @@ use crate::nn::parameters::Weight;
 use crate::nn::pass::site_index;
 use crate::random::Key;
 use crate::train::reader::wrong;
-use burn::tensor::Tensor;
 
 pub(super) const ENTRY: Entry = Entry { parameters: &["mixout"], begin };
 
@@ -82,7 +84,8 @@ impl Technique for Mixout {
         }
     }
 
-    fn finish(&mut self, model: &mut Model) {
+    fn finish(&mut self, model: &mut Model, _: &mut Vec<Notice>) -> bool {
         model.dropout = true;
+        false
     }
 }

@@ -4,6 +4,8 @@
 //! A technique is a [`Technique`] and a line in `TECHNIQUES`. It reads its own parameters, and does its part at the moments
 //! the loop offers. Those that change the loss of a pass are a [`Regularizer`]; of these a training has one.
 
+mod average;
+mod cycles;
 mod depth;
 mod freelb;
 mod layer_decay;
@@ -26,8 +28,16 @@ use crate::nn::models::Model;
 use crate::nn::parameters::Parameters;
 
 /// Every technique: the names of its parameters, and how it begins.
-const TECHNIQUES: &[Entry] =
-    &[layer_decay::ENTRY, unfreeze::ENTRY, mixout::ENTRY, r3f::ENTRY, freelb::ENTRY, smart::ENTRY];
+const TECHNIQUES: &[Entry] = &[
+    layer_decay::ENTRY,
+    unfreeze::ENTRY,
+    mixout::ENTRY,
+    r3f::ENTRY,
+    freelb::ENTRY,
+    smart::ENTRY,
+    cycles::ENTRY,
+    average::ENTRY,
+];
 
 /// A technique as the table lists it.
 struct Entry {
@@ -45,6 +55,8 @@ pub struct Beginning<'a> {
     pub model: &'a Model,
     pub seed: u64,
     pub epochs: f64,
+    pub steps: u64,
+    pub steps_per_epoch: u64,
     pub notices: Vec<Notice>,
 }
 
@@ -60,6 +72,12 @@ pub struct At {
 
 /// One technique in one training. A state that steps depend on is saved and loaded with checkpoints.
 pub trait Technique {
+    /// What the highest learning rate is multiplied by in a step, in place of what the schedule says, which gives it after a
+    /// number of steps.
+    fn factor(&self, _at: At, _schedule: &dyn Fn(u64) -> f64) -> Option<f64> {
+        None
+    }
+
     /// What the learning rate of a parameter is multiplied by.
     fn rate(&self, _parameter: &str) -> f64 {
         1.0
@@ -79,8 +97,10 @@ pub trait Technique {
     /// After the update of a step.
     fn updated(&mut self, _model: &mut Model, _at: At) {}
 
-    /// After the last step.
-    fn finish(&mut self, _model: &mut Model) {}
+    /// After the last step; true if it put other weights in the place of those that training came to, which are then kept.
+    fn finish(&mut self, _model: &mut Model, _notices: &mut Vec<Notice>) -> bool {
+        false
+    }
 
     fn save(&self, _to: &mut Snapshot) {}
 
@@ -127,6 +147,12 @@ impl Techniques {
         }
     }
 
+    /// Of the highest learning rate; of several that say it the first.
+    pub fn factor(&self, at: At, schedule: impl Fn(u64) -> f64) -> f64 {
+        let found = self.0.iter().find_map(|technique| technique.factor(at, &schedule));
+        found.unwrap_or_else(|| schedule(at.step - 1))
+    }
+
     pub fn rate(&self, parameter: &str) -> f64 {
         self.0.iter().map(|technique| technique.rate(parameter)).product()
     }
@@ -147,8 +173,12 @@ impl Techniques {
         self.0.iter_mut().for_each(|technique| technique.updated(model, at));
     }
 
-    pub fn finish(&mut self, model: &mut Model) {
-        self.0.iter_mut().for_each(|technique| technique.finish(model));
+    pub fn finish(&mut self, model: &mut Model, notices: &mut Vec<Notice>) -> bool {
+        let mut replaced = false;
+        for technique in &mut self.0 {
+            replaced |= technique.finish(model, notices);
+        }
+        replaced
     }
 
     pub fn save(&self, to: &mut Snapshot) {

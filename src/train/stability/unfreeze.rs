@@ -49,7 +49,8 @@ impl Technique for Unfreeze {
         }
     }
 
-    fn finish(&mut self, model: &mut Model) {
+    fn finish(&mut self, model: &mut Model, _: &mut Vec<Notice>) -> bool {
         self.above.keys().for_each(|name| model.parameters[name].trainable = true);
+        false
     }
 }
