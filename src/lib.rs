@@ -29,4 +29,6 @@ pub mod exec;
 
 pub mod report;
 
+pub mod lsp;
+
 pub mod cli;

@@ -17,6 +17,7 @@ const LAYERS: &[&[&str]] = &[
     &["methods"],
     &["exec"],
     &["report"],
+    &["lsp"],
     &["cli"],
 ];
 

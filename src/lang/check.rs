@@ -15,6 +15,11 @@ use crate::syntax::{self, Source, Span, ast};
 /// Names that stand for themselves.
 const RESERVED: &[&str] = &["true", "false", "none", "param", "let", "set", "pipeline", "expect", "publish", "to"];
 
+/// Whether a name is a word of the language, which can't be declared.
+pub fn is_reserved(name: &str) -> bool {
+    RESERVED.contains(&name)
+}
+
 /// Declarations that refer to ones below them, and so on, may go this deep.
 const DEPTH: usize = 100;
 
@@ -116,7 +121,7 @@ impl<'a> Checker<'a> {
 
     fn enter(&mut self, name: &'a ast::Name, declaration: Declaration<'a>) {
         let text = name.text.as_str();
-        if RESERVED.contains(&text) {
+        if is_reserved(text) {
             self.report(
                 Diagnostic::error(
                     "ftp::name::reserved",

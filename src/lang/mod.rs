@@ -1,7 +1,7 @@
 //! Names, types, checks: syntax tree -> typed program.
 //!
 //! From outside: [`check`] (text in, [`Program`](ir::Program) or all its errors out), the program's types in [`ir`],
-//! what methods declare about themselves in [`signature`], values in [`value`], and what the language asks about the
+//! what methods declare about themselves in [`signature`], what each name of a text stands for in [`index`], values in [`value`], and what the language asks about the
 //! outside world in [`world`]. Nothing here reads a file: data sets and models are described through
 //! [`World`](world::World), so an editor or a test can answer in its stead.
 
@@ -13,6 +13,7 @@ mod diagnostic;
 pub mod explain;
 mod fit;
 mod goals;
+pub mod index;
 pub mod ir;
 mod literal;
 pub mod metric;
@@ -25,5 +26,6 @@ mod together;
 pub mod value;
 pub mod world;
 
-pub use check::{Checked, check};
+pub use check::{Checked, check, is_reserved};
 pub use diagnostic::{Diagnostic, Diagnostics, Fix, Severity};
+pub use params::param_types;

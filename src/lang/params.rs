@@ -23,6 +23,11 @@ const TYPES: &[(&str, ParameterType)] = &[
     ("steps", ParameterType::Steps),
 ];
 
+/// The names of the types a `param` may have.
+pub fn param_types() -> impl Iterator<Item = &'static str> {
+    TYPES.iter().map(|(name, _)| *name)
+}
+
 impl<'a> Checker<'a> {
     /// Gives every `param` its value: of the last `--set` that names it, else its default.
     pub(super) fn params(&mut self, file: &'a ast::File, overrides: &[(String, String)]) {

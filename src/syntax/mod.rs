@@ -12,5 +12,5 @@ pub mod span;
 
 pub use error::SyntaxError;
 pub use format::format;
-pub use parser::{parse, parse_value};
+pub use parser::{is_name, parse, parse_value};
 pub use span::{Source, Span};

@@ -42,6 +42,11 @@ pub fn parse_value(text: &str) -> Result<Value, SyntaxError> {
     }
 }
 
+/// Whether a text is a name as the grammar has it.
+pub fn is_name(text: &str) -> bool {
+    Grammar::parse(Rule::name, text).is_ok_and(|pairs| pairs.as_str() == text)
+}
+
 /// The place of a pair, without the white space the grammar may have skipped after it.
 pub(super) fn span(pair: &Pair<Rule>) -> Span {
     let start = pair.as_span().start();
