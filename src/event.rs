@@ -42,7 +42,8 @@ pub enum Event {
     /// A named pipeline's model was written as a Hugging Face directory.
     Published { pipeline: String, directory: String },
     /// An `expect` held or did not.
-    Expectation { pipeline: String, metric: String, value: f64, relation: String, bound: f64, holds: bool },
+    /// `measure` as written: `small.accuracy`, `a.accuracy - b.accuracy`.
+    Expectation { measure: String, value: f64, relation: String, bound: f64, holds: bool },
     /// The run ended.
     RunFinished { ran: usize, hits: usize, failed: usize, seconds: f64 },
 }

@@ -31,7 +31,7 @@ struct Case {
 impl Case {
     fn new(method: &str, path: &str) -> Self {
         let parameters = [("path".to_string(), Value::String(path.into()))].into_iter().collect();
-        let request = SourceRequest { method: method.into(), parameters };
+        let request = SourceRequest { method: method.into(), parameters, directory: String::new() };
         Self { directory: tempfile::tempdir().unwrap(), request }
     }
 

@@ -37,7 +37,7 @@ fn every_diagnostic_reads_as_its_snapshot() {
     assert!(files.len() > 40, "the test files are gone");
     for file in files {
         let name = file.file_stem().unwrap().to_str().unwrap().to_owned();
-        let source = Source { name: format!("{name}.ftp"), text: std::fs::read_to_string(&file).unwrap() };
+        let source = Source::new(format!("{name}.ftp"), std::fs::read_to_string(&file).unwrap());
         insta::with_settings!({ snapshot_path => "ui", prepend_module_to_snapshot => false, omit_expression => true }, {
             insta::assert_snapshot!(name, report(&source));
         });

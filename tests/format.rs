@@ -60,10 +60,8 @@ fn files(directory: &str) -> Vec<Source> {
     let mut files: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "ftp"));
     files.sort();
-    let read = |path: &std::path::PathBuf| Source {
-        name: path.display().to_string(),
-        text: std::fs::read_to_string(path).unwrap(),
-    };
+    let read =
+        |path: &std::path::PathBuf| Source::new(path.display().to_string(), std::fs::read_to_string(path).unwrap());
     files.iter().map(read).collect()
 }
 

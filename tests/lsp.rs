@@ -8,3 +8,5 @@ mod edits;
 mod features;
 #[path = "lsp/protocol.rs"]
 mod protocol;
+#[path = "lsp/stdio.rs"]
+mod stdio;

@@ -28,8 +28,10 @@ fn survives(text: &str) {
             ast::Statement::Let(binding) => [binding.span, binding.name.span, binding.span].map(inside),
             ast::Statement::Set(set) => [set.span, set.method.span, set.span].map(inside),
             ast::Statement::Pipeline(pipeline) => [pipeline.span, pipeline.name.span, pipeline.chain.span].map(inside),
-            ast::Statement::Expect(expect) => [expect.span, expect.metric.span, expect.bound.span].map(inside),
+            ast::Statement::Expect(expect) => [expect.span, expect.measure.metric.span, expect.bound.span].map(inside),
             ast::Statement::Publish(publish) => [publish.span, publish.pipeline.span, publish.span].map(inside),
+            ast::Statement::Recipe(recipe) => [recipe.span, recipe.name.span, recipe.chain.span].map(inside),
+            ast::Statement::Use(used) => [used.span; 3].map(inside),
             ast::Statement::Broken(broken) => [broken.span; 3].map(inside),
         };
     }

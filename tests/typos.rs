@@ -40,16 +40,16 @@ fn uses(text: &str) -> Vec<Span> {
         match statement {
             Statement::Let(ast) => {
                 if let syntax::ast::Binding::Chain(chain) = &ast.bound {
-                    chain.calls.iter().for_each(|one| call(one, &mut spans));
+                    chain.calls().for_each(|one| call(one, &mut spans));
                 }
             }
-            Statement::Pipeline(ast) => ast.chain.calls.iter().for_each(|one| call(one, &mut spans)),
+            Statement::Pipeline(ast) => ast.chain.calls().for_each(|one| call(one, &mut spans)),
             Statement::Set(ast) => {
                 spans.push(ast.method.span);
                 ast.arguments.iter().for_each(|one| argument(one, &mut spans));
             }
-            Statement::Param(ast) => spans.push(ast.ty.span),
-            Statement::Expect(ast) => spans.extend([ast.pipeline.span, ast.metric.span]),
+            Statement::Param(ast) => spans.push(ast.ty.name.span),
+            Statement::Expect(ast) => spans.extend([ast.measure.pipeline.span, ast.measure.metric.span]),
             Statement::Publish(ast) => spans.push(ast.pipeline.span),
             _ => {}
         }

@@ -67,9 +67,11 @@ impl Check {
         let (mut source, mut checked) = project::check(&self.file)?;
         let mut fixed = 0;
         for _ in 0..ROUNDS {
-            let fixes: Vec<&Fix> = findings(&checked).iter().filter_map(|one| one.fix.as_ref()).collect();
+            let fixes = findings(&checked).iter().filter_map(|one| one.fix.as_ref());
+            // A module may be someone else's.
+            let fixes: Vec<&Fix> = fixes.filter(|fix| fix.span.file == 0).collect();
             let (text, applied) = apply(&source.text, fixes);
-            let mended = Source { name: source.name.clone(), text };
+            let mended = Source::new(&source.name, text);
             let after = project::check_source(&self.file, &mended);
             // A mended name may uncover an error behind it, but never make one argument of two.
             if applied == 0 || errors(&after) > errors(&checked) || repeated(&after) > repeated(&checked) {

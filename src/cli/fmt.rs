@@ -54,7 +54,7 @@ impl Fmt {
             eprintln!("error: can't read standard input: {}", project::reason(&error));
             return Exit::Usage;
         }
-        let source = Source { name: "<stdin>".into(), text };
+        let source = Source::new("<stdin>", text);
         match formatted(&source) {
             Ok(text) if self.check => differs(&source, &text),
             Ok(text) => {

@@ -57,6 +57,7 @@ pub(super) fn shown(signature: &Signature) -> String {
         let default = match &parameter.default {
             Default::Required => "required".to_owned(),
             Default::Value(value) => format!("default {value}"),
+            Default::Written => "has a default".to_owned(),
         };
         let ty = type_text(&parameter.ty).replace('`', "");
         text += &format!("\n{}", wrapped(&format!("{}: {ty} ({default})", parameter.name), "  "));

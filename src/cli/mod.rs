@@ -13,6 +13,7 @@ mod limits;
 mod lsp;
 mod methods;
 mod new;
+mod params;
 mod plan;
 #[cfg(feature = "train")]
 mod predict;
@@ -32,6 +33,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use params::FileArguments;
 
 /// How a command ended, as its exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,16 +94,6 @@ enum Command {
     Stage(stage::Stage),
 }
 
-/// What every command that reads a file takes.
-#[derive(Args)]
-struct FileArguments {
-    /// The `.ftp` file
-    file: PathBuf,
-    /// Set a declared `param`: --set name=value (repeatable)
-    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = assignment)]
-    set: Vec<(String, String)>,
-}
-
 /// What every command that looks into the store takes.
 #[derive(Args)]
 struct StoreArguments {
@@ -111,13 +103,6 @@ struct StoreArguments {
     /// What to compute on: cpu, or cuda:0, cuda:1 ...
     #[arg(long, default_value = "cpu", value_parser = device_name)]
     device: String,
-}
-
-fn assignment(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.trim().to_owned())),
-        _ => Err("write it as NAME=VALUE, e.g. --set epochs=5".to_owned()),
-    }
 }
 
 /// A device's name; whether there is one is asked where something is computed, not where it is planned.
@@ -137,7 +122,9 @@ pub fn main() -> ExitCode {
     unsafe {
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);
     }
-    let exit = match Cli::parse().command {
+    let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    params::announce::<Cli>(&arguments);
+    let exit = match Cli::parse_from(arguments).command {
         Command::Check(command) => command.run(),
         Command::Doctor(command) => command.run(),
         Command::Explain(command) => command.run(),

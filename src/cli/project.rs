@@ -28,15 +28,33 @@ impl Project {
         }
         let program = &mut self.program;
         let known: Vec<String> = program.pipelines.iter().map(|pipeline| pipeline.name.clone()).collect();
-        if let Some(name) = names.iter().find(|name| !known.contains(name)) {
+        let declared: Vec<String> = program.pipelines.iter().map(|pipeline| pipeline.declared.clone()).collect();
+        if let Some(name) = names.iter().find(|name| !known.contains(name) && !declared.contains(name)) {
             eprintln!("error: {} has no pipeline `{name}`; it has {}", self.source.name, known.join(", "));
             return Err(Exit::Usage);
         }
-        let kept: Vec<usize> = (0..known.len()).filter(|index| names.contains(&known[*index])).collect();
+        let chosen = |index: &usize| names.contains(&known[*index]) || names.contains(&declared[*index]);
+        let kept: Vec<usize> = (0..known.len()).filter(chosen).collect();
         let renumbered = |old: usize| kept.iter().position(|index| *index == old);
-        program.expectations.retain_mut(|one| renumbered(one.pipeline).map(|new| one.pipeline = new).is_some());
+        // What compares a chosen pipeline with one that is not chosen can't be told.
+        program.expectations.retain_mut(|one| {
+            let mut all = true;
+            for pipeline in
+                one.measure.pipelines.iter_mut().chain(one.minus.iter_mut().flat_map(|minus| &mut minus.pipelines))
+            {
+                match renumbered(*pipeline) {
+                    Some(new) => *pipeline = new,
+                    None => all = false,
+                }
+            }
+            all
+        });
         program.publications.retain_mut(|one| renumbered(one.pipeline).map(|new| one.pipeline = new).is_some());
-        program.pipelines.retain(|pipeline| names.contains(&pipeline.name));
+        let mut index = 0;
+        program.pipelines.retain(|_| {
+            index += 1;
+            kept.contains(&(index - 1))
+        });
         Ok(())
     }
 }
@@ -64,7 +82,7 @@ pub(super) fn print_error(error: &dyn miette::Diagnostic) {
 pub(super) fn read(file: &Path) -> Result<Source, Exit> {
     let name = file.display().to_string();
     match std::fs::read(file).map(String::from_utf8) {
-        Ok(Ok(text)) => Ok(Source { name, text }),
+        Ok(Ok(text)) => Ok(Source::new(name, text)),
         Ok(Err(error)) => {
             let at = error.utf8_error().valid_up_to();
             eprintln!("error: {name} is not UTF-8 text (byte {at}); save it as UTF-8");
@@ -77,10 +95,13 @@ pub(super) fn read(file: &Path) -> Result<Source, Exit> {
     }
 }
 
-/// Reads and checks a file; what is found is for the caller to show.
+/// Reads and checks a file; what is found is for the caller to show. The source comes with the modules it uses.
 pub(super) fn check(arguments: &FileArguments) -> Result<(Source, Result<Checked, Diagnostics>), Exit> {
-    let source = read(&arguments.file)?;
-    let checked = check_source(arguments, &source);
+    let checked = check_source(arguments, &read(&arguments.file)?);
+    let source = match &checked {
+        Ok(checked) => checked.source.clone(),
+        Err(diagnostics) => diagnostics.source.clone(),
+    };
     Ok((source, checked))
 }
 
@@ -98,7 +119,7 @@ fn directory(arguments: &FileArguments) -> &Path {
 pub(super) fn open(arguments: &FileArguments, json: bool) -> Result<Project, Exit> {
     let (source, checked) = check(arguments)?;
     match checked {
-        Ok(Checked { program, warnings }) => {
+        Ok(Checked { program, warnings, .. }) => {
             for warning in &warnings {
                 print(warning, &source, json);
             }

@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 
 use crate::lang::ir::{Node, Program};
 use crate::lang::metric;
-use crate::lang::signature::Kind;
+use crate::lang::signature::{Artifact, Kind};
 use crate::report::{table, text};
 
 /// The metrics of one pipeline's last reporting stage.
@@ -30,12 +30,10 @@ impl<'a> Scores<'a> {
 
 /// The labelled set a stage trains on, as a node of the program.
 fn target<'p>(program: &'p Program, stage: &Node) -> Option<&'p Node> {
-    stage
-        .inputs
-        .iter()
-        .filter(|(slot, _)| *slot != "model")
-        .map(|(_, id)| &program.nodes[*id])
-        .find(|node| node.kind == Kind::Source)
+    let inputs = || stage.inputs.values().map(|id| &program.nodes[*id]);
+    let set = inputs().find(|node| node.kind == Kind::Source && node.output == Artifact::Labelled);
+    // What is made of models that were trained already is compared where they are.
+    set.or_else(|| inputs().filter(|node| node.kind == Kind::Stage).find_map(|node| target(program, node)))
 }
 
 /// One table a labelled set: a row for each pipeline that ends on it, and the baseline.
@@ -66,7 +64,19 @@ fn comparison(program: &Program, set: &str, pipelines: &[(usize, &Json)]) -> Str
     let mut rows = vec![];
     for (index, summary) in pipelines {
         let pipeline = &program.pipelines[*index];
-        let stages: Vec<&str> = pipeline.stages.iter().map(|id| program.nodes[*id].method.as_str()).collect();
+        let mut stages: Vec<(&str, usize)> = vec![];
+        for id in &pipeline.stages {
+            let method = program.nodes[*id].method.as_str();
+            match stages.last_mut() {
+                Some((last, times)) if *last == method => *times += 1,
+                _ => stages.push((method, 1)),
+            }
+        }
+        let stages = stages.into_iter().map(|(method, times)| match times {
+            1 => method.to_owned(),
+            times => format!("{times} x {method}"),
+        });
+        let stages: Vec<String> = stages.collect();
         let scores = Scores::new(summary);
         let mut row = vec![pipeline.name.clone(), stages.join(" -> ")];
         row.extend(names.iter().map(|name| scores.metric(name).map_or("-".into(), text::metric)));

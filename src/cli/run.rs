@@ -11,7 +11,7 @@ use super::results::{Scores, tables};
 use super::{Exit, FileArguments, StoreArguments, project, publish};
 use crate::event::Event;
 use crate::exec::{self, Options, RunReport};
-use crate::lang::ir::Program;
+use crate::lang::ir::{Measure, Program};
 use crate::plan::Plan;
 use crate::report::{self, Style};
 use crate::store::Store;
@@ -164,14 +164,23 @@ fn publish_all(
 fn expectations(program: &Program, plan: &Plan, report: &RunReport, sink: &dyn Fn(Event)) -> bool {
     let summaries = summaries(program, plan, report);
     let mut all = true;
+    let of = |measure: &Measure| {
+        let scores =
+            |pipeline| summaries.get(pipeline).and_then(|summary| Scores::new(summary).metric(&measure.metric));
+        let values: Option<Vec<f64>> = measure.pipelines.iter().map(scores).collect();
+        values.map(|values| measure.fold.map_or(values[0], |fold| fold.of(&values)))
+    };
     for expectation in &program.expectations {
-        let value =
-            summaries.get(&expectation.pipeline).and_then(|summary| Scores::new(summary).metric(&expectation.metric));
+        let mut value = of(&expectation.measure);
+        let mut shown = expectation.measure.shown.clone();
+        if let Some(minus) = &expectation.minus {
+            value = value.zip(of(minus)).map(|(left, right)| left - right);
+            shown = format!("{shown} - {}", minus.shown);
+        }
         let holds = value.is_some_and(|value| expectation.relation.holds(value, expectation.bound));
         all &= holds;
         sink(Event::Expectation {
-            pipeline: program.pipelines[expectation.pipeline].name.clone(),
-            metric: expectation.metric.clone(),
+            measure: shown,
             value: value.unwrap_or(f64::NAN),
             relation: expectation.relation.symbol().to_owned(),
             bound: expectation.bound,

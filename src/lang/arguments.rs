@@ -4,8 +4,9 @@ use indexmap::IndexMap;
 
 use super::check::Checker;
 use super::diagnostic::Diagnostic;
-use super::ir::{self, NodeId};
-use super::signature::{Default, Kind, Parameter, ParameterType, Signature};
+use super::ir;
+use super::scope::{Callable, Flow, Meaning};
+use super::signature::{Default, Formal, Interface, Kind, ParameterType, Signature};
 use super::suggest;
 use super::value::Value;
 use crate::syntax::{Span, ast};
@@ -14,10 +15,12 @@ use crate::syntax::{Span, ast};
 #[derive(Debug, Clone)]
 pub(super) enum Slot {
     Value(Value),
-    /// An artifact and the name it was given by.
-    Input(NodeId, String),
-    /// A delta method by name.
-    Delta(&'static str),
+    /// An artifact and the name to show for it.
+    Input(Flow, String),
+    /// A delta method by name; `None` while it may be any.
+    Delta(Option<&'static str>),
+    /// A recipe or a stage and its name.
+    Recipe(Callable, String),
     /// Reported already.
     Error,
 }
@@ -26,7 +29,9 @@ pub(super) enum Slot {
 #[derive(std::default::Default)]
 pub(super) struct Arguments {
     pub parameters: IndexMap<String, ir::Parameter>,
-    pub inputs: IndexMap<String, NodeId>,
+    pub flows: IndexMap<String, Flow>,
+    /// Methods and recipes given to a recipe.
+    pub names: IndexMap<String, Meaning>,
     pub delta: Option<ir::Delta>,
     /// What the call names itself, for its label.
     pub shown: Vec<String>,
@@ -37,19 +42,31 @@ pub(super) struct Arguments {
 }
 
 /// Arguments sorted by the parameter they are for.
-pub(super) struct Assigned<'a> {
-    pub by_parameter: IndexMap<&'static str, &'a ast::Argument>,
+pub(super) struct Assigned<'s> {
+    pub by_parameter: IndexMap<&'s str, &'s ast::Argument>,
     /// Named arguments that are no parameter of the method: for `peft`, its delta method's.
-    pub others: Vec<&'a ast::Argument>,
+    pub others: Vec<&'s ast::Argument>,
     pub failed: bool,
 }
 
-impl<'a> Checker<'a> {
+/// Which delta method a call of `peft` names.
+enum Delta {
+    Known(&'static str),
+    /// Any: a recipe's parameter while the recipe itself is checked.
+    Any,
+}
+
+/// Whether a parameter holds a plain value.
+fn takes_value(ty: &ParameterType) -> bool {
+    !matches!(ty, ParameterType::Artifact(_))
+}
+
+impl Checker<'_> {
     /// Checks the arguments of a call. `at` is the name called; `strict`: missing arguments are reported.
     pub(super) fn arguments(
         &mut self,
-        signature: &'a Signature,
-        given: &'a [ast::Argument],
+        signature: &Interface,
+        given: &[ast::Argument],
         at: Span,
         strict: bool,
     ) -> Arguments {
@@ -62,16 +79,38 @@ impl<'a> Checker<'a> {
         let mut delta = None;
         self.fill(signature, &assigned, at, &mut arguments, &mut delta);
         if takes_delta {
-            match delta.and_then(|name| self.registry.get(name)) {
-                Some(method) => arguments.delta = Some(self.delta(method, &assigned.others, at, &mut arguments.failed)),
+            match delta {
+                Some(Delta::Known(name)) => match self.registry.get(name) {
+                    Some(method) => {
+                        arguments.delta = Some(self.delta(method, &assigned.others, at, &mut arguments.failed));
+                    }
+                    None => arguments.failed = true,
+                },
+                Some(Delta::Any) => arguments.failed |= self.of_any_delta(&assigned.others),
                 None => arguments.failed = true,
             }
         }
         arguments
     }
 
+    /// Reports arguments for a delta method of which nothing is known; whether there are any.
+    fn of_any_delta(&mut self, others: &[&ast::Argument]) -> bool {
+        for argument in others {
+            self.report(
+                Diagnostic::error(
+                    "ftp::recipe::other_arguments",
+                    argument.span,
+                    "the delta method may be any here, and so may its parameters",
+                )
+                .label("not every delta method has it")
+                .help("leave it out, or name the delta method itself: `peft(lora, rank = 8)`"),
+            );
+        }
+        !others.is_empty()
+    }
+
     /// The delta method of a `peft` call with the arguments that are meant for it.
-    fn delta(&mut self, method: &'a Signature, others: &[&'a ast::Argument], at: Span, failed: &mut bool) -> ir::Delta {
+    fn delta(&mut self, method: &Signature, others: &[&ast::Argument], at: Span, failed: &mut bool) -> ir::Delta {
         let mut assigned = Assigned { by_parameter: IndexMap::new(), others: vec![], failed: false };
         for argument in others {
             self.assign_named(method, argument, &mut assigned);
@@ -86,63 +125,79 @@ impl<'a> Checker<'a> {
     /// Gives every parameter of the signature its value: the call's, the file's `set`, or the method's own default.
     fn fill(
         &mut self,
-        signature: &'a Signature,
-        assigned: &Assigned<'a>,
+        signature: &Interface,
+        assigned: &Assigned,
         at: Span,
         arguments: &mut Arguments,
-        delta: &mut Option<&'static str>,
+        delta: &mut Option<Delta>,
     ) {
         let mut missing = vec![];
-        if let Some(defaults) = self.defaults.get_mut(signature.name) {
+        let file = self.file();
+        if let Some(defaults) = self.defaults[file].get_mut(signature.name) {
             defaults.used = true;
         }
         for parameter in &signature.parameters {
             let given = assigned.by_parameter.get(parameter.name);
             let (slot, span) = match given {
                 Some(argument) => (self.slot(signature, parameter, &argument.value), Some(argument.value.span)),
-                None => match (self.set_default(signature, parameter.name), &parameter.default) {
-                    (Some((slot, span)), _) => (slot, Some(span)),
-                    (None, Default::Value(value)) => (Slot::Value(value.clone()), None),
-                    (None, Default::Required) => {
-                        missing.push(parameter);
-                        continue;
+                None => {
+                    let varied = self.varied(signature, parameter);
+                    let set = || self.set_default(signature.name, parameter.name);
+                    match (varied.or_else(set), &parameter.default) {
+                        (Some((slot, span)), _) => (slot, Some(span)),
+                        (None, Default::Value(_)) if !takes_value(&parameter.ty) => continue,
+                        (None, Default::Value(value)) => (Slot::Value(value.clone()), None),
+                        // A recipe's own default is read where the recipe is.
+                        (None, Default::Written) => continue,
+                        (None, Default::Required) => {
+                            missing.push(parameter);
+                            continue;
+                        }
                     }
-                },
+                }
             };
             match slot {
                 Slot::Value(value) => {
                     let class = parameter.class;
                     arguments.parameters.insert(parameter.name.to_owned(), ir::Parameter { value, class, span });
                 }
-                Slot::Input(node, name) => {
+                Slot::Input(flow, name) => {
                     if given.is_some() {
                         arguments.shown.push(name);
                     }
-                    arguments.inputs.insert(parameter.name.to_owned(), node);
+                    arguments.flows.insert(parameter.name.to_owned(), flow);
                 }
                 Slot::Delta(method) => {
                     if given.is_some() {
-                        arguments.shown.push(method.to_owned());
+                        arguments.shown.extend(method.map(str::to_owned));
                     }
-                    *delta = Some(method);
+                    arguments.names.insert(parameter.name.to_owned(), Meaning::Delta(method));
+                    *delta = Some(method.map_or(Delta::Any, Delta::Known));
+                }
+                Slot::Recipe(callable, name) => {
+                    arguments.shown.push(name);
+                    arguments.names.insert(parameter.name.to_owned(), Meaning::Recipe(callable));
                 }
                 Slot::Error => arguments.failed = true,
             }
         }
         arguments.failed |= !missing.is_empty();
-        let broken = self.defaults.get(signature.name).is_some_and(|defaults| defaults.broken);
+        let broken = self.defaults[file].get(signature.name).is_some_and(|defaults| defaults.broken);
         // A misplaced or misspelt argument may be the one that seems to be missing.
         if arguments.strict && !missing.is_empty() && !broken && !assigned.failed && assigned.others.is_empty() {
             self.missing(signature, &missing, at);
         }
     }
 
-    fn missing(&mut self, signature: &Signature, missing: &[&Parameter], at: Span) {
+    fn missing(&mut self, signature: &Interface, missing: &[&Formal], at: Span) {
         let method = signature.name;
         let names: Vec<&str> = missing.iter().map(|parameter| parameter.name).collect();
         let needs = missing.iter().map(|parameter| match parameter.ty {
             ParameterType::Artifact(artifact) => format!("{} as its `{}`", artifact.phrase(), parameter.name),
             ParameterType::Delta => "the name of a delta method".to_owned(),
+            ParameterType::DeltaName | ParameterType::Recipe(_) => {
+                format!("its `{}`, {}", parameter.name, super::fit::phrase(&parameter.ty))
+            }
             _ => format!("its `{}`, {}", parameter.name, super::fit::phrase(&parameter.ty)),
         });
         let needs = needs.collect::<Vec<_>>().join(" and ");
@@ -152,7 +207,7 @@ impl<'a> Checker<'a> {
         });
         let example = examples.collect::<Vec<_>>().join(", ");
         let help = match missing {
-            [one] if matches!(one.ty, ParameterType::Artifact(_)) => format!(
+            [one] if matches!(one.ty, ParameterType::Artifact(_)) && self.registry.get(method).is_some() => format!(
                 "write `{method}({example})`, or once for the whole file `set {method}({} = {})`",
                 one.name,
                 self.example(one)
@@ -167,12 +222,12 @@ impl<'a> Checker<'a> {
     }
 
     /// What could be written for a parameter: a name of this file where one fits.
-    fn example(&self, parameter: &Parameter) -> String {
+    fn example(&self, parameter: &Formal) -> String {
         match parameter.ty {
             ParameterType::Artifact(artifact) => {
                 self.declared(artifact).first().map_or(parameter.name, |name| *name).to_owned()
             }
-            ParameterType::Delta => {
+            ParameterType::Delta | ParameterType::DeltaName => {
                 self.registry.of_kind(Kind::Delta).next().map_or(parameter.name, |delta| delta.name).to_owned()
             }
             ParameterType::String => "\"..\"".to_owned(),
@@ -181,10 +236,9 @@ impl<'a> Checker<'a> {
     }
 
     /// Which parameter each argument is for.
-    pub(super) fn assign(&mut self, signature: &'a Signature, given: &'a [ast::Argument]) -> Assigned<'a> {
+    pub(super) fn assign<'s>(&mut self, signature: &'s Interface, given: &'s [ast::Argument]) -> Assigned<'s> {
         let mut assigned = Assigned { by_parameter: IndexMap::new(), others: vec![], failed: false };
-        let positional: Vec<&Parameter> =
-            signature.parameters.iter().filter(|parameter| parameter.positional).collect();
+        let positional: Vec<&Formal> = signature.parameters.iter().filter(|parameter| parameter.positional).collect();
         let mut position = 0;
         let mut first_named: Option<Span> = None;
         for argument in given {
@@ -217,7 +271,7 @@ impl<'a> Checker<'a> {
         assigned
     }
 
-    fn assign_named(&mut self, signature: &'a Signature, argument: &'a ast::Argument, assigned: &mut Assigned<'a>) {
+    fn assign_named<'s>(&mut self, signature: &'s Interface, argument: &'s ast::Argument, assigned: &mut Assigned<'s>) {
         let name = argument.name.as_ref().map_or("", |name| name.text.as_str());
         match signature.parameter(name) {
             Some(parameter) => self.put(parameter, argument, assigned),
@@ -225,7 +279,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn put(&mut self, parameter: &Parameter, argument: &'a ast::Argument, assigned: &mut Assigned<'a>) {
+    fn put<'s>(&mut self, parameter: &'s Formal, argument: &'s ast::Argument, assigned: &mut Assigned<'s>) {
         let name = parameter.name;
         if let Some(first) = assigned.by_parameter.get(name) {
             self.report(
@@ -240,7 +294,7 @@ impl<'a> Checker<'a> {
         assigned.by_parameter.insert(name, argument);
     }
 
-    fn too_many(&mut self, signature: &Signature, takes: usize, argument: &ast::Argument) {
+    fn too_many(&mut self, signature: &Interface, takes: usize, argument: &ast::Argument) {
         let method = signature.name;
         let (message, help) = match takes {
             0 => (
@@ -266,7 +320,7 @@ impl<'a> Checker<'a> {
     }
 
     /// Reports named arguments that no parameter has the name of; whether there are any.
-    pub(super) fn unknown_parameters(&mut self, signature: &Signature, arguments: &[&ast::Argument]) -> bool {
+    pub(super) fn unknown_parameters(&mut self, signature: &Interface, arguments: &[&ast::Argument]) -> bool {
         let names: Vec<&str> = signature.parameters.iter().map(|parameter| parameter.name).collect();
         for argument in arguments {
             let Some(name) = &argument.name else { continue };
@@ -281,7 +335,9 @@ impl<'a> Checker<'a> {
             error.help = match suggest::nearest(&name.text, names.iter().copied()) {
                 Some(near) => Some(format!("did you mean `{near}`?")),
                 None if names.is_empty() => Some("remove it; there are no parameters".into()),
-                None if names.len() > 6 => Some(format!("`ftp methods {method}` lists all {} parameters", names.len())),
+                None if names.len() > 6 && self.registry.get(method).is_some() => {
+                    Some(format!("`ftp methods {method}` lists all {} parameters", names.len()))
+                }
                 None => Some(format!("there are {}", suggest::quoted(&names))),
             };
             self.report(error);

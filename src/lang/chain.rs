@@ -6,31 +6,72 @@ use super::arguments::Arguments;
 use super::check::Checker;
 use super::diagnostic::Diagnostic;
 use super::ir::Node;
-use super::scope::{Declaration, Flow, Meaning};
-use super::signature::{Artifact, Kind, ParameterType, Signature};
+use super::scope::{Declaration, Flow, Meaning, Member};
+use super::signature::{Artifact, Interface, Kind, ParameterType, Signature};
 use super::suggest;
 use super::world::{SourceFacts, SourceRequest};
 use crate::syntax::ast;
+
+/// What stands left of a call: nothing at the beginning of a chain, else what the chain has come to, if that is known.
+pub(super) type Before<'f> = Option<Option<&'f Flow>>;
 
 impl<'a> Checker<'a> {
     /// Walks a chain from left to right. `bound` is the `let` it belongs to, which names a lone source. `None` after an
     /// error that leaves nothing to go on with.
     pub(super) fn chain_flow(&mut self, chain: &'a ast::Chain, bound: Option<&str>) -> Option<Flow> {
-        let (first, stages) = chain.calls.split_first()?;
-        let alone = stages.is_empty();
-        let mut flow = self.beginning(first, bound.filter(|_| alone), alone);
-        for call in stages {
-            let next = self.step(call, flow.as_ref());
+        let alone = chain.links.len() == 1;
+        let mut flow: Option<Flow> = None;
+        for (at, link) in chain.links.iter().enumerate() {
+            let before = (at > 0).then_some(flow.as_ref());
+            let next = match link {
+                ast::Link::Call(call) => self.calls(std::slice::from_ref(call), before, bound.filter(|_| alone), alone),
+                ast::Link::Each(each) => self.each(each, before),
+                ast::Link::If(choice) => self.choice(choice, before, alone),
+                ast::Link::Models(models) => match before {
+                    None => self.models(models),
+                    Some(_) => {
+                        self.models_in_chain(models);
+                        None
+                    }
+                },
+            };
             flow = next.or_else(|| flow.map(|flow| Flow { artifact: None, ..flow }));
         }
         flow
+    }
+
+    /// Calls one after the other, as they stand in a chain.
+    pub(super) fn calls(
+        &mut self,
+        calls: &'a [ast::Call],
+        before: Before,
+        bound: Option<&str>,
+        alone: bool,
+    ) -> Option<Flow> {
+        let mut flow: Option<Flow> = before.flatten().cloned();
+        for (at, call) in calls.iter().enumerate() {
+            let next = match before {
+                None if at == 0 => self.beginning(call, bound, alone),
+                _ => self.step(call, flow.as_ref()),
+            };
+            flow = next.or_else(|| flow.map(|flow| Flow { artifact: None, ..flow }));
+        }
+        flow
+    }
+
+    fn models_in_chain(&mut self, models: &ast::Models) {
+        self.report(
+            Diagnostic::error("ftp::order::not_a_stage", models.span, "a list of models can only begin a chain")
+                .label("only a stage may follow an arrow")
+                .help("begin a chain with it: `[small, large] -> ensemble`"),
+        );
     }
 
     /// What begins a chain: a name, a source, or a stage that needs no model.
     fn beginning(&mut self, call: &'a ast::Call, bound: Option<&str>, alone: bool) -> Option<Flow> {
         let name = call.name.text.as_str();
         let method = self.registry.get(name);
-        let is_named = self.scope.contains_key(name) && (call.arguments.is_none() || method.is_none());
+        let is_named = self.is_named(name) && (call.arguments.is_none() || method.is_none());
         if is_named {
             return self.named(call);
         }
@@ -51,36 +92,74 @@ impl<'a> Checker<'a> {
     /// A declared name at the beginning of a chain.
     fn named(&mut self, call: &'a ast::Call) -> Option<Flow> {
         let name = call.name.text.as_str();
-        let meaning = self.resolve(name, call.name.span);
+        let meaning = match self.resolve(name, call.name.span)? {
+            Meaning::Recipe(callable) => return self.called(callable, call, None),
+            meaning if meaning.is_error() => {
+                self.arguments_of_unknown(call);
+                return None;
+            }
+            meaning => meaning,
+        };
         if call.arguments.is_some() {
-            self.report(
-                Diagnostic::error(
-                    "ftp::name::not_a_method",
-                    call.name.span,
-                    format!("`{name}` is no method, so it takes no arguments"),
-                )
-                .label("declared in this file")
-                .help(format!("write `{name}` alone")),
-            );
+            self.not_a_method(call);
             return None;
         }
-        match meaning? {
+        match meaning {
             Meaning::Flow(flow) => Some(Flow { span: call.name.span, ..flow }),
-            Meaning::Error => None,
-            Meaning::Value(super::literal::Literal::Error) => None,
-            Meaning::Value(literal) => {
+            Meaning::List(items) => self.list_of_models(items, call),
+            meaning => {
                 self.report(
                     Diagnostic::error(
                         "ftp::types::not_a_model",
                         call.name.span,
-                        format!("a chain begins with a model, but `{name}` is {}", literal.phrase()),
+                        format!("a chain begins with a model, but `{name}` is {}", meaning.phrase()),
                     )
-                    .label("a plain value")
+                    .label(if matches!(meaning, Meaning::Value(_)) { "a plain value" } else { "not a model" })
                     .help(format!("declare a model, `let base = hf({name})`, and begin with `base`")),
                 );
                 None
             }
         }
+    }
+
+    fn not_a_method(&mut self, call: &ast::Call) {
+        let name = &call.name.text;
+        self.report(
+            Diagnostic::error(
+                "ftp::name::not_a_method",
+                call.name.span,
+                format!("`{name}` is no method, so it takes no arguments"),
+            )
+            .label("declared in this file")
+            .help(format!("write `{name}` alone")),
+        );
+    }
+
+    fn list_of_models(&mut self, items: Vec<(String, Meaning)>, call: &ast::Call) -> Option<Flow> {
+        let mut members = vec![];
+        for (name, item) in items {
+            match item {
+                Meaning::Flow(flow) if flow.artifact == Some(Artifact::Model) => {
+                    members.push(Member { name, node: flow.node, stages: flow.stages });
+                }
+                Meaning::Flow(flow) if flow.artifact == Some(Artifact::Models) => members.extend(flow.members),
+                other => {
+                    self.report(
+                        Diagnostic::error(
+                            "ftp::types::not_a_model",
+                            call.name.span,
+                            format!("a list in a chain is one of models, but `{name}` in it is {}", other.phrase()),
+                        )
+                        .label("not a list of models")
+                        .help(
+                            "put models into it, or give the list to `each`: `each(task in tasks) intermediate(task)`",
+                        ),
+                    );
+                    return None;
+                }
+            }
+        }
+        Flow::of_members(members, call.name.span)
     }
 
     /// A call right of an arrow.
@@ -92,7 +171,7 @@ impl<'a> Checker<'a> {
                 self.delta_in_chain(call);
                 None
             }
-            Some(signature) if call.arguments.is_some() || !self.scope.contains_key(name) => {
+            Some(signature) if call.arguments.is_some() || !self.is_named(name) => {
                 self.report(
                     Diagnostic::error(
                         "ftp::order::source_in_chain",
@@ -107,12 +186,18 @@ impl<'a> Checker<'a> {
                 );
                 None
             }
-            _ if self.scope.contains_key(name) => {
-                self.name_in_chain(call);
-                None
-            }
+            _ if self.is_named(name) => match self.resolve(name, call.name.span) {
+                Some(Meaning::Recipe(callable)) => self.called(callable, call, Some(before)),
+                Some(meaning) => {
+                    self.name_in_chain(call, &meaning);
+                    self.arguments_of_unknown(call);
+                    None
+                }
+                None => None,
+            },
             _ => {
-                let stages: Vec<&str> = self.registry.of_kind(Kind::Stage).map(|stage| stage.name).collect();
+                let stages = self.registry.of_kind(Kind::Stage).map(|stage| stage.name);
+                let stages: Vec<&str> = stages.chain(self.recipe_names()).collect();
                 let mut error = Diagnostic::error(
                     "ftp::name::unknown_stage",
                     call.name.span,
@@ -127,20 +212,28 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// A declared name right of an arrow, where only stages may stand.
-    fn name_in_chain(&mut self, call: &'a ast::Call) {
+    /// The recipes that this file declares.
+    fn recipe_names(&self) -> Vec<&'a str> {
+        let recipes = self.scope().iter().filter(|(_, entry)| matches!(entry.declaration, Declaration::Recipe(_)));
+        recipes.map(|(name, _)| *name).collect()
+    }
+
+    /// A declared name right of an arrow, where only stages and recipes may stand.
+    fn name_in_chain(&mut self, call: &ast::Call, meaning: &Meaning) {
         let name = call.name.text.as_str();
-        let artifact = match self.resolve(name, call.name.span) {
-            Some(Meaning::Flow(flow)) => flow.artifact,
-            Some(Meaning::Value(literal)) if literal != super::literal::Literal::Error => None,
-            _ => return,
-        };
-        let (what, help) = match artifact {
-            Some(artifact @ (Artifact::Text | Artifact::Labelled)) => {
-                (artifact.phrase(), format!("give it to a stage: `-> {}`", self.stage_for(artifact, name)))
+        if meaning.is_error() {
+            return;
+        }
+        let (what, help) = match meaning {
+            Meaning::Flow(Flow { artifact: Some(artifact @ (Artifact::Text | Artifact::Labelled)), .. }) => {
+                (artifact.phrase().to_owned(), format!("give it to a stage: `-> {}`", self.stage_for(*artifact, name)))
             }
-            Some(artifact) => (artifact.phrase(), format!("begin the chain with it: `{name} -> ..`")),
-            None => ("a plain value", "give it to a stage as an argument".to_owned()),
+            Meaning::Flow(Flow { artifact: Some(artifact), .. }) => {
+                (artifact.phrase().to_owned(), format!("begin the chain with it: `{name} -> ..`"))
+            }
+            Meaning::Delta(_) => ("a delta method".to_owned(), format!("write `peft({name})`")),
+            Meaning::Value(_) => ("a plain value".to_owned(), "give it to a stage as an argument".to_owned()),
+            other => (other.phrase(), "give it to a stage as an argument".to_owned()),
         };
         self.report(
             Diagnostic::error("ftp::order::not_a_stage", call.name.span, format!("`{name}` is {what}, not a stage"))
@@ -176,11 +269,15 @@ impl<'a> Checker<'a> {
         let name = call.name.text.as_str();
         let sources = self.registry.of_kind(Kind::Source).map(|signature| signature.name);
         let stages = self.registry.of_kind(Kind::Stage).map(|signature| signature.name);
-        let declared = self.scope.iter().filter(|(_, entry)| !matches!(entry.declaration, Declaration::Param));
-        let declared = declared.map(|(name, _)| *name);
+        let declared = self.scope().iter().filter(|(_, entry)| !matches!(entry.declaration, Declaration::Param));
+        let models = self.frame.locals.iter().filter(|(_, local)| matches!(local.meaning, Meaning::Flow(_)));
+        let declared = models.map(|(name, _)| *name).chain(declared.map(|(name, _)| *name));
+        let recipes = self.recipe_names();
         let (code, what, candidates): (_, _, Vec<&str>) = match (&call.arguments, alone) {
-            (Some(_), true) => ("ftp::name::unknown_source", "source or stage", sources.chain(stages).collect()),
-            (Some(_), false) => ("ftp::name::unknown_stage", "stage", stages.chain(sources).collect()),
+            (Some(_), true) => {
+                ("ftp::name::unknown_source", "source or stage", sources.chain(stages).chain(recipes).collect())
+            }
+            (Some(_), false) => ("ftp::name::unknown_stage", "stage", stages.chain(sources).chain(recipes).collect()),
             (None, _) => ("ftp::name::unknown", "", declared.chain(stages).collect()),
         };
         let message = match what {
@@ -206,17 +303,15 @@ impl<'a> Checker<'a> {
     /// The arguments of an unknown method can't be checked, but what they name is used.
     fn arguments_of_unknown(&mut self, call: &ast::Call) {
         for argument in call.arguments.iter().flatten() {
-            if let ast::ValueKind::Word(name) = &argument.value.kind
-                && let Some(entry) = self.scope.get_mut(name.as_str())
-            {
-                entry.used = true;
+            if let ast::ValueKind::Word(name) = &argument.value.kind {
+                self.mark_used(name);
             }
         }
     }
 
     /// A stage. `before` is what stands left of the arrow: `None` at the beginning of a chain, `Some(None)` after an
     /// error.
-    fn stage(&mut self, signature: &'a Signature, call: &'a ast::Call, before: Option<Option<&Flow>>) -> Option<Flow> {
+    pub(super) fn stage(&mut self, signature: &Signature, call: &ast::Call, before: Before) -> Option<Flow> {
         // After an error of order, what follows is judged as if the stage were in its place.
         self.order(signature, call, before);
         // Data before the arrow was probably meant to be an argument; one error is enough then.
@@ -227,9 +322,19 @@ impl<'a> Checker<'a> {
         let before = before.flatten();
         let mut inputs = IndexMap::new();
         if let Some(flow) = before {
-            inputs.insert("model".to_owned(), flow.node);
+            match flow.artifact {
+                Some(Artifact::Models) if signature.input.contains(&Artifact::Models) => {
+                    inputs.extend(
+                        flow.members.iter().enumerate().map(|(at, member)| (format!("models.{at}"), member.node)),
+                    );
+                }
+                _ => {
+                    inputs.insert("model".to_owned(), flow.node);
+                }
+            }
         }
-        inputs.extend(arguments.inputs);
+        inputs.extend(arguments.flows.into_iter().map(|(slot, flow)| (slot, flow.node)));
+        self.inherit(signature, &mut inputs);
         let node = self.add_node(Node {
             kind: Kind::Stage,
             method: signature.name.to_owned(),
@@ -244,11 +349,31 @@ impl<'a> Checker<'a> {
         });
         let mut stages = before.map(|flow| flow.stages.clone()).unwrap_or_default();
         stages.push(node);
-        Some(Flow { artifact: Some(signature.output), node, stages, span: call.span })
+        Some(Flow::new(signature.output, node, stages, call.span))
+    }
+
+    /// A set that may be left out is the one that all models before have learnt last.
+    fn inherit(&self, signature: &Signature, inputs: &mut IndexMap<String, usize>) {
+        for formal in &signature.parameters {
+            let ParameterType::Artifact(wanted) = formal.ty else { continue };
+            if formal.default == super::signature::Default::Required || inputs.contains_key(formal.name) {
+                continue;
+            }
+            let last = |node: &usize| {
+                let inputs = self.program.nodes[*node].inputs.values();
+                inputs.copied().find(|input| self.program.nodes[*input].output == wanted)
+            };
+            let sets: Vec<Option<usize>> = inputs.values().map(last).collect();
+            if let Some(Some(first)) = sets.first()
+                && sets.iter().all(|set| *set == Some(*first))
+            {
+                inputs.insert(formal.name.to_owned(), *first);
+            }
+        }
     }
 
     /// Reports a stage that may not stand where it does.
-    fn order(&mut self, signature: &Signature, call: &ast::Call, before: Option<Option<&Flow>>) {
+    pub(super) fn order(&mut self, signature: &Interface, call: &ast::Call, before: Before) {
         let name = signature.name;
         let shown = shown(call);
         let error = match before {
@@ -290,9 +415,33 @@ impl<'a> Checker<'a> {
     }
 
     /// A stage that can't take what stands left of its arrow.
-    fn misplaced(&self, signature: &Signature, call: &ast::Call, flow: &Flow, artifact: Artifact) -> Diagnostic {
+    fn misplaced(&self, signature: &Interface, call: &ast::Call, flow: &Flow, artifact: Artifact) -> Diagnostic {
         let name = signature.name;
         match artifact {
+            Artifact::Models => Diagnostic::error(
+                "ftp::types::wrong_input",
+                call.name.span,
+                format!("`{name}` takes one model, but this is a list"),
+            )
+            .label("takes one model")
+            .related(flow.span, "several models")
+            .help(format!("make one of them, `-> select`, or do it for each: `each(..) (.. -> {name}(..))`")),
+            Artifact::Ensemble => Diagnostic::error(
+                "ftp::types::wrong_input",
+                call.name.span,
+                format!("`{name}` takes one model, but this is an ensemble"),
+            )
+            .label("takes one model")
+            .related(flow.span, "models that answer together")
+            .help("end the pipeline with the ensemble, or make one model of the list: `-> average`"),
+            _ if signature.input == [Artifact::Models] => Diagnostic::error(
+                "ftp::types::wrong_input",
+                call.name.span,
+                format!("`{name}` takes a list of models, but this is {}", artifact.phrase()),
+            )
+            .label("takes several models")
+            .related(flow.span, artifact.phrase())
+            .help(format!("make several: `each(seed in 1..5) finetune(target) -> {name}`")),
             Artifact::Parametrised => Diagnostic::error(
                 "ftp::order::already_parametrised",
                 call.name.span,
@@ -332,25 +481,39 @@ impl<'a> Checker<'a> {
     fn source(&mut self, signature: &'a Signature, call: &'a ast::Call, bound: Option<&str>) -> Option<Flow> {
         let given = call.arguments.as_deref().unwrap_or(&[]);
         let arguments = self.arguments(signature, given, call.name.span, true);
-        let facts = if arguments.failed { None } else { self.describe(signature, call, &arguments) };
+        // What is not going to be read need not be there.
+        let wanted = !arguments.failed && self.imagined == 0;
+        let facts = if wanted { self.describe(signature, call, &arguments) } else { None };
         let node = self.add_node(Node {
             kind: Kind::Source,
             method: signature.name.to_owned(),
             version: signature.version,
             label: bound.unwrap_or(signature.name).to_owned(),
             parameters: arguments.parameters,
-            inputs: arguments.inputs,
+            inputs: IndexMap::new(),
             delta: None,
             output: signature.output,
             source: facts,
             span: call.span,
         });
-        Some(Flow { artifact: Some(signature.output), node, stages: vec![], span: call.span })
+        Some(Flow::new(signature.output, node, vec![], call.span))
     }
 
     fn describe(&mut self, signature: &Signature, call: &ast::Call, arguments: &Arguments) -> Option<SourceFacts> {
         let values = arguments.parameters.iter().map(|(name, parameter)| (name.clone(), parameter.value.clone()));
-        let request = SourceRequest { method: signature.name.to_owned(), parameters: values.collect() };
+        let Some(directory) = self.directories[self.file()].clone() else {
+            self.report(
+                Diagnostic::error(
+                    "ftp::module::no_files",
+                    call.span,
+                    "a module of the standard library has no files of its own",
+                )
+                .label("relative to nothing")
+                .help("take the data as a parameter"),
+            );
+            return None;
+        };
+        let request = SourceRequest { method: signature.name.to_owned(), parameters: values.collect(), directory };
         let errors = match self.world.describe(&request) {
             Ok(facts) => return Some(facts),
             Err(errors) => errors,

@@ -1,37 +1,41 @@
 //! The check of a whole file, declaration by declaration.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use indexmap::IndexMap;
 
 use super::defaults::Defaults;
 use super::diagnostic::{Diagnostic, Diagnostics, Severity};
-use super::ir::{Node, ParamDeclaration, Pipeline, Program};
-use super::scope::{Declaration, Entry, Flow, Meaning, Scope, State};
+use super::ir::{Node, NodeId, ParamDeclaration, Pipeline, Program};
+use super::module::Modules;
+use super::recipe::{self, Definition, Recipe};
+use super::scope::{Declaration, Entry, Flow, Frame, Meaning, Scope, State};
 use super::signature::{Artifact, Kind, Registry};
 use super::world::World;
-use crate::syntax::{self, Source, Span, ast};
+use crate::syntax::{Source, Span, ast};
 
 /// Names that stand for themselves.
-const RESERVED: &[&str] = &["true", "false", "none", "param", "let", "set", "pipeline", "expect", "publish", "to"];
+const RESERVED: &[&str] = &[
+    "true", "false", "none", "param", "let", "set", "pipeline", "expect", "publish", "to", "recipe", "use", "each",
+    "if", "then", "else", "not",
+];
 
 /// Whether a name is a word of the language, which can't be declared.
 pub fn is_reserved(name: &str) -> bool {
     RESERVED.contains(&name)
 }
 
-/// Declarations that refer to ones below them, and so on, may go this deep.
-const DEPTH: usize = 100;
-
 /// A file without errors.
 #[derive(Debug, Clone)]
 pub struct Checked {
     pub program: Program,
     pub warnings: Vec<Diagnostic>,
+    /// The text with those of the modules it uses, for the spans in the program.
+    pub source: Source,
 }
 
-/// Parses a file, resolves its names, and checks everything that can be known before something runs. `overrides` are
-/// values for the file's `param`s, as `--set name=value` gives them.
+/// Parses a file and the modules it uses, resolves names, and checks everything that can be known before something runs.
+/// `overrides` are values for the file's `param`s, as `--set name=value` gives them.
 ///
 /// # Errors
 /// All errors found, in the order of the file; those without a place come first. Warnings are left out then: what seems
@@ -42,36 +46,62 @@ pub fn check(
     world: &dyn World,
     overrides: &[(String, String)],
 ) -> Result<Checked, Diagnostics> {
-    let (file, errors) = syntax::parse(source);
-    let mut checker = Checker::new(registry, world);
-    checker.diagnostics.extend(errors.into_iter().map(Diagnostic::from));
-    checker.declare(&file);
-    checker.params(&file, overrides);
-    checker.defaults(&file);
-    checker.declarations(&file);
-    checker.goals(&file);
+    let mut modules = Modules::load(source, world);
+    let diagnostics = std::mem::take(&mut modules.diagnostics);
+    let recipes = recipe::declared(&modules.files);
+    let mut checker = Checker::new(registry, world, &modules, &recipes);
+    checker.diagnostics = diagnostics;
+    for (file, tree) in modules.files.iter().enumerate() {
+        checker.frame.file = file;
+        checker.declare(tree);
+    }
+    for (file, tree) in modules.files.iter().enumerate() {
+        checker.frame.file = file;
+        checker.params(tree, if file == 0 { overrides } else { &[] });
+        checker.defaults(tree);
+    }
+    checker.frame.file = 0;
+    checker.definitions();
+    checker.declarations(&modules.files[0]);
+    checker.goals(&modules.files[0]);
     checker.together();
-    checker.remaining_defaults();
+    for file in (0..modules.files.len()).rev() {
+        checker.frame.file = file;
+        checker.remaining_defaults();
+    }
     checker.unused();
-    checker.finish(file.docs.clone())
+    checker.finish(modules.files[0].docs.clone(), &modules.source)
 }
 
 /// The check in progress.
 pub(super) struct Checker<'a> {
     pub(super) registry: &'a Registry,
     pub(super) world: &'a dyn World,
-    pub(super) scope: Scope<'a>,
-    /// What `set` statements say, by method.
-    pub(super) defaults: IndexMap<&'a str, Defaults<'a>>,
+    pub(super) recipes: &'a [Recipe<'a>],
+    pub(super) definitions: Vec<Definition>,
+    /// By file.
+    pub(super) scopes: Vec<Scope<'a>>,
+    /// By file: the modules it uses, by their names.
+    pub(super) uses: Vec<HashMap<&'a str, usize>>,
+    /// By file: where its paths begin; `None` where it has none.
+    pub(super) directories: &'a [Option<String>],
+    /// By file: what `set` statements say, by method.
+    pub(super) defaults: Vec<IndexMap<&'a str, Defaults<'a>>>,
+    /// What is being read.
+    pub(super) frame: Frame<'a>,
+    /// Above 0, what is read is checked but will not be part of the program: a recipe by itself, what an `if` leaves out.
+    pub(super) imagined: usize,
     pub(super) program: Program,
+    /// Nodes that are not part of the program.
+    unreal: HashSet<NodeId>,
     pub(super) diagnostics: Vec<Diagnostic>,
     /// Pipelines with an error, which `expect` and `publish` may still name.
     pub(super) failed_pipelines: HashSet<&'a str>,
-    depth: usize,
+    pub(super) depth: usize,
 }
 
 impl<'a> Checker<'a> {
-    fn new(registry: &'a Registry, world: &'a dyn World) -> Self {
+    fn new(registry: &'a Registry, world: &'a dyn World, modules: &'a Modules, recipes: &'a [Recipe<'a>]) -> Self {
         let program = Program {
             docs: None,
             params: vec![],
@@ -80,12 +110,23 @@ impl<'a> Checker<'a> {
             expectations: vec![],
             publications: vec![],
         };
+        let files = modules.files.len();
+        let names = |uses: &'a IndexMap<String, super::module::Used>| {
+            uses.iter().map(|(name, used)| (name.as_str(), used.file)).collect()
+        };
         Self {
             registry,
             world,
-            scope: Scope::new(),
-            defaults: IndexMap::new(),
+            recipes,
+            definitions: vec![Definition::Waiting; recipes.len()],
+            scopes: (0..files).map(|_| Scope::new()).collect(),
+            uses: modules.uses.iter().map(names).collect(),
+            directories: &modules.directories,
+            defaults: (0..files).map(|_| IndexMap::new()).collect(),
+            frame: Frame::default(),
+            imagined: 0,
             program,
+            unreal: HashSet::new(),
             diagnostics: vec![],
             failed_pipelines: HashSet::new(),
             depth: 0,
@@ -98,17 +139,24 @@ impl<'a> Checker<'a> {
 
     /// Enters every declared name.
     fn declare(&mut self, file: &'a ast::File) {
+        let number = self.file();
+        let mut recipes =
+            (0..self.recipes.len()).filter(|at| self.recipes[*at].file == number).collect::<Vec<_>>().into_iter();
         for statement in &file.statements {
             let (name, declaration) = match statement {
                 ast::Statement::Param(param) => (&param.name, Declaration::Param),
                 ast::Statement::Let(binding) => (&binding.name, Declaration::Let(binding)),
                 ast::Statement::Pipeline(pipeline) => (&pipeline.name, Declaration::Pipeline(pipeline)),
+                ast::Statement::Recipe(recipe) => match recipes.next() {
+                    Some(number) => (&recipe.name, Declaration::Recipe(number)),
+                    None => continue,
+                },
                 ast::Statement::Broken(ast::Broken { name: Some(name), keyword, .. }) => {
                     match keyword.as_deref() {
-                        Some("set") => self.defaults.entry(&name.text).or_default().broken = true,
-                        Some("expect" | "publish") => {}
+                        Some("set") => self.defaults[number].entry(&name.text).or_default().broken = true,
+                        Some("expect" | "publish" | "use") => {}
                         _ => {
-                            self.scope.entry(&name.text).or_insert_with(|| Entry::new(name, Declaration::Broken));
+                            self.scope_mut().entry(&name.text).or_insert_with(|| Entry::new(name, Declaration::Broken));
                         }
                     }
                     continue;
@@ -120,6 +168,33 @@ impl<'a> Checker<'a> {
     }
 
     fn enter(&mut self, name: &'a ast::Name, declaration: Declaration<'a>) {
+        let text = name.text.as_str();
+        self.declarable(name);
+        match self.scope_mut().get_mut(text) {
+            Some(first) => {
+                // Which of the two is meant can't be told, so uses of the name are not judged.
+                first.state = State::Done(Meaning::Error);
+                let first = first.name.span;
+                self.twice(name, first);
+            }
+            None => {
+                self.scope_mut().insert(text, Entry::new(name, declaration));
+            }
+        }
+    }
+
+    /// Reports a name that something else has already.
+    pub(super) fn twice(&mut self, name: &ast::Name, first: Span) {
+        self.report(
+            Diagnostic::error("ftp::name::duplicate", name.span, format!("`{}` is declared twice", name.text))
+                .label("declared again")
+                .related(first, "first declared here")
+                .help("rename one of the two"),
+        );
+    }
+
+    /// Reports a name that can't be declared.
+    pub(super) fn declarable(&mut self, name: &ast::Name) {
         let text = name.text.as_str();
         if is_reserved(text) {
             self.report(
@@ -142,22 +217,6 @@ impl<'a> Checker<'a> {
                 .help(format!("choose another name, such as `my_{text}`")),
             );
         }
-        match self.scope.get_mut(text) {
-            Some(first) => {
-                // Which of the two is meant can't be told, so uses of the name are not judged.
-                first.state = State::Done(Meaning::Error);
-                let first = first.name.span;
-                self.report(
-                    Diagnostic::error("ftp::name::duplicate", name.span, format!("`{text}` is declared twice"))
-                        .label("declared again")
-                        .related(first, "first declared here")
-                        .help("rename one of the two"),
-                );
-            }
-            None => {
-                self.scope.insert(text, Entry::new(name, declaration));
-            }
-        }
     }
 
     /// Evaluates every `let` and `pipeline` in the order of the file.
@@ -165,7 +224,7 @@ impl<'a> Checker<'a> {
         for statement in &file.statements {
             match statement {
                 ast::Statement::Let(binding) => {
-                    self.evaluate(&binding.name.text, binding.name.span);
+                    self.evaluate(0, &binding.name.text, binding.name.span);
                 }
                 ast::Statement::Pipeline(pipeline) => self.pipeline(pipeline),
                 _ => {}
@@ -173,106 +232,32 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// What a name means, for the use at `at`; `None` when no such name is declared.
-    pub(super) fn resolve(&mut self, name: &str, at: Span) -> Option<Meaning> {
-        self.scope.get_mut(name)?.used = true;
-        Some(self.evaluate(name, at))
-    }
-
-    fn evaluate(&mut self, name: &str, at: Span) -> Meaning {
-        let Some(entry) = self.scope.get_mut(name) else { return Meaning::Error };
-        let (declared, declaration) = (entry.name, entry.declaration);
-        match &entry.state {
-            State::Done(meaning) => return meaning.clone(),
-            State::Working => {
-                self.report(
-                    Diagnostic::error("ftp::name::cycle", at, format!("`{name}` is declared by means of itself"))
-                        .label("needs itself here")
-                        .related(declared.span, "declared here")
-                        .help("break the circle: a declaration may only build on others"),
-                );
-                return Meaning::Error;
-            }
-            State::Waiting if self.depth == DEPTH => {
-                self.report(
-                    Diagnostic::error(
-                        "ftp::name::too_deep",
-                        at,
-                        format!("`{name}` leads through more than {DEPTH} declarations below it"),
-                    )
-                    .label("too far to follow")
-                    .help("move declarations above their uses"),
-                );
-                return Meaning::Error;
-            }
-            State::Waiting if matches!(declaration, Declaration::Param) => {
-                self.report(
-                    Diagnostic::error("ftp::param::later", at, format!("`{name}` has no value yet here"))
-                        .label("params get their values from top to bottom")
-                        .related(declared.span, "declared here")
-                        .help(format!("move `param {name}` up, or write the value itself")),
-                );
-                return Meaning::Error;
-            }
-            State::Waiting => {}
-        }
-        self.set_state(name, State::Working);
-        self.depth += 1;
-        let meaning = match declaration {
-            Declaration::Let(binding) => self.binding(binding),
-            Declaration::Pipeline(pipeline) => {
-                self.chain_flow(&pipeline.chain, None).map_or(Meaning::Error, Meaning::Flow)
-            }
-            Declaration::Param | Declaration::Broken => Meaning::Error,
-        };
-        self.depth -= 1;
-        self.set_state(name, State::Done(meaning.clone()));
-        meaning
-    }
-
-    pub(super) fn set_state(&mut self, name: &str, state: State) {
-        if let Some(entry) = self.scope.get_mut(name) {
-            entry.state = state;
-        }
-    }
-
-    /// What a `let` binds: a value, data, a model, or a chain.
-    fn binding(&mut self, binding: &'a ast::Let) -> Meaning {
-        match &binding.bound {
-            ast::Binding::Value(value) => Meaning::Value(self.literal(value)),
-            ast::Binding::Chain(chain) => match chain.calls.as_slice() {
-                [ast::Call { name, arguments: None, .. }] if self.is_value(&name.text) => {
-                    let value = ast::Value { kind: ast::ValueKind::Word(name.text.clone()), span: name.span };
-                    Meaning::Value(self.literal(&value))
-                }
-                _ => self.chain_flow(chain, Some(&binding.name.text)).map_or(Meaning::Error, Meaning::Flow),
-            },
-        }
-    }
-
-    /// Whether a bare name stands for a plain value.
-    fn is_value(&mut self, name: &str) -> bool {
-        matches!(name, "true" | "false" | "none")
-            || self.scope.get(name).is_some_and(|entry| match entry.declaration {
-                Declaration::Param => true,
-                Declaration::Let(binding) => matches!(binding.bound, ast::Binding::Value(_)),
-                _ => false,
-            })
-    }
-
     /// A pipeline is a chain that ends in a model and has at least one stage.
     fn pipeline(&mut self, pipeline: &'a ast::Pipeline) {
         let name = pipeline.name.text.as_str();
-        let meaning = self.evaluate(name, pipeline.name.span);
+        let meaning = self.evaluate(0, name, pipeline.name.span);
         let Meaning::Flow(flow) = meaning else {
             self.failed_pipelines.insert(name);
             return;
         };
         match self.pipeline_error(name, &flow) {
             Some(error) => self.report(error),
+            None if flow.artifact == Some(Artifact::Models) => {
+                let members = flow.members.into_iter().map(|member| Pipeline {
+                    name: format!("{name}[{}]", member.name),
+                    declared: name.to_owned(),
+                    docs: pipeline.docs.clone(),
+                    output: member.node,
+                    stages: member.stages,
+                    span: pipeline.span,
+                });
+                self.program.pipelines.extend(members);
+                return;
+            }
             None if flow.artifact.is_some() => {
                 self.program.pipelines.push(Pipeline {
                     name: name.to_owned(),
+                    declared: name.to_owned(),
                     docs: pipeline.docs.clone(),
                     output: flow.node,
                     stages: flow.stages,
@@ -297,7 +282,7 @@ impl<'a> Checker<'a> {
                 .label("only a model as it is")
                 .help("add a stage: `-> finetune(target)`"),
             ),
-            Artifact::Model => None,
+            Artifact::Model | Artifact::Models | Artifact::Ensemble => None,
             Artifact::Parametrised => {
                 let stage = &self.program.nodes[flow.node];
                 Some(
@@ -324,7 +309,7 @@ impl<'a> Checker<'a> {
 
     /// Warns of names nobody uses.
     fn unused(&mut self) {
-        let unused = self.scope.values().filter(|entry| {
+        let unused = self.scopes[0].values().filter(|entry| {
             !entry.used && matches!(entry.declaration, Declaration::Let(_)) && !entry.name.text.starts_with('_')
         });
         let warnings = unused.map(|entry| {
@@ -337,21 +322,53 @@ impl<'a> Checker<'a> {
         self.diagnostics.extend(warnings);
     }
 
-    fn finish(mut self, docs: Option<String>) -> Result<Checked, Diagnostics> {
+    fn finish(mut self, docs: Option<String>, source: &Source) -> Result<Checked, Diagnostics> {
         self.diagnostics.sort_by_key(|diagnostic| diagnostic.span);
         let is_error = |diagnostic: &Diagnostic| diagnostic.severity == Severity::Error;
         if self.diagnostics.iter().any(is_error) {
             self.diagnostics.retain(is_error);
-            return Err(Diagnostics { all: self.diagnostics });
+            return Err(Diagnostics { all: self.diagnostics, source: source.clone() });
         }
         self.program.docs = docs;
-        Ok(Checked { program: self.program, warnings: self.diagnostics })
+        self.leave_out_the_unreal();
+        Ok(Checked { program: self.program, warnings: self.diagnostics, source: source.clone() })
     }
 
     /// Adds a node; its inputs are there already.
     pub(super) fn add_node(&mut self, node: Node) -> usize {
         self.program.nodes.push(node);
-        self.program.nodes.len() - 1
+        let id = self.program.nodes.len() - 1;
+        if self.imagined > 0 {
+            self.unreal.insert(id);
+        }
+        id
+    }
+
+    /// Takes nodes that were only made to be checked out of the program. Nothing real depends on one.
+    fn leave_out_the_unreal(&mut self) {
+        if self.unreal.is_empty() {
+            return;
+        }
+        let mut number = 0;
+        let renumbered: Vec<NodeId> = (0..self.program.nodes.len())
+            .map(|id| {
+                let new = number;
+                number += usize::from(!self.unreal.contains(&id));
+                new
+            })
+            .collect();
+        let mut id = 0;
+        self.program.nodes.retain(|_| {
+            id += 1;
+            !self.unreal.contains(&(id - 1))
+        });
+        for node in &mut self.program.nodes {
+            node.inputs.values_mut().for_each(|input| *input = renumbered[*input]);
+        }
+        for pipeline in &mut self.program.pipelines {
+            pipeline.output = renumbered[pipeline.output];
+            pipeline.stages.iter_mut().for_each(|stage| *stage = renumbered[*stage]);
+        }
     }
 
     pub(super) fn add_param(&mut self, param: ParamDeclaration) {

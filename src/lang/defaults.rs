@@ -5,14 +5,15 @@ use indexmap::IndexMap;
 use super::arguments::Slot;
 use super::check::Checker;
 use super::diagnostic::Diagnostic;
-use super::signature::{Parameter, Signature};
+use super::scope::Frame;
+use super::signature::Parameter;
 use super::suggest;
 use crate::syntax::{Span, ast};
 
 /// What the `set` statements of a file say about one method.
 #[derive(Default)]
 pub(super) struct Defaults<'a> {
-    pub given: IndexMap<&'static str, Given<'a>>,
+    pub given: IndexMap<&'a str, Given<'a>>,
     /// The statements, to warn of those that no call uses.
     pub spans: Vec<Span>,
     pub used: bool,
@@ -50,7 +51,8 @@ impl<'a> Checker<'a> {
             let assigned = self.assign(signature, &set.arguments);
             let failed = assigned.failed | self.unknown_parameters(signature, &assigned.others);
             let mut repeated = vec![];
-            let defaults = self.defaults.entry(signature.name).or_default();
+            let number = self.file();
+            let defaults = self.defaults[number].entry(signature.name).or_default();
             defaults.spans.push(set.span);
             defaults.broken |= failed;
             for (name, argument) in assigned.by_parameter {
@@ -79,9 +81,10 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// What `set` says about a parameter, and where.
-    pub(super) fn set_default(&mut self, signature: &'a Signature, parameter: &str) -> Option<(Slot, Span)> {
-        let given = self.defaults.get_mut(signature.name)?.given.get_mut(parameter)?;
+    /// What the file's `set` says about a parameter of a method, and where.
+    pub(super) fn set_default(&mut self, method: &str, parameter: &str) -> Option<(Slot, Span)> {
+        let file = self.file();
+        let given = self.defaults[file].get_mut(method)?.given.get_mut(parameter)?;
         let (argument, parameter) = (given.argument, given.parameter.clone());
         let span = argument.value.span;
         if let Some(slot) = &given.slot {
@@ -92,7 +95,7 @@ impl<'a> Checker<'a> {
                 Diagnostic::error(
                     "ftp::name::cycle",
                     span,
-                    format!("this default of `{}` is made with `{0}` itself", signature.name),
+                    format!("this default of `{method}` is made with `{method}` itself"),
                 )
                 .label("needs itself")
                 .help("give it as an argument where it is needed, instead of by `set`"),
@@ -100,22 +103,28 @@ impl<'a> Checker<'a> {
             return Some((Slot::Error, span));
         }
         given.working = true;
+        // It is read where it stands, whichever recipe needs it first.
+        let outside = std::mem::replace(&mut self.frame, Frame { file, ..Frame::default() });
+        let imagined = std::mem::replace(&mut self.imagined, 0);
+        let signature = self.registry.get(method)?;
         let slot = self.slot(signature, &parameter, &argument.value);
-        let given = self.defaults.get_mut(signature.name)?.given.get_mut(parameter.name)?;
+        self.imagined = imagined;
+        self.frame = outside;
+        let given = self.defaults[file].get_mut(method)?.given.get_mut(parameter.name)?;
         given.slot = Some(slot.clone());
         Some((slot, span))
     }
 
     /// Checks what no call has asked for, and warns of `set` statements that change nothing.
     pub(super) fn remaining_defaults(&mut self) {
-        let all =
-            self.defaults.iter().flat_map(|(method, defaults)| defaults.given.keys().map(|name| (*method, *name)));
+        let file = self.file();
+        let all = self.defaults[file]
+            .iter()
+            .flat_map(|(method, defaults)| defaults.given.keys().map(|name| (*method, *name)));
         for (method, parameter) in all.collect::<Vec<_>>() {
-            if let Some(signature) = self.registry.get(method) {
-                self.set_default(signature, parameter);
-            }
+            self.set_default(method, parameter);
         }
-        let unused = self.defaults.iter().filter(|(_, defaults)| !defaults.used);
+        let unused = self.defaults[file].iter().filter(|(_, defaults)| !defaults.used);
         let warnings = unused.flat_map(|(method, defaults)| {
             defaults.spans.iter().map(move |span| {
                 Diagnostic::warning(

@@ -90,12 +90,17 @@ impl Diagnostic {
         let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
         let handler =
             GraphicalReportHandler::new_themed(theme).with_width(WIDTH).with_links(false).with_context_lines(1);
-        // A mark behind the last character is only drawn when a line ends there.
-        let text = if source.text.ends_with('\n') { source.text.clone() } else { source.text.clone() + "\n" };
-        let shown = Shown { diagnostic: self, source: NamedSource::new(&source.name, text) };
         let mut report = String::new();
+        let shown = Shown { diagnostic: self, source: self.span.map(|span| named(source.of(span))) };
         if handler.render_report(&mut report, &shown).is_err() {
             report = format!("{}: {}", self.code, self.message);
+        }
+        // One picture is of one file; places in others have their own.
+        for (span, label) in self.in_other_files() {
+            let place = Self { related: vec![], help: None, label: String::new(), ..self.clone() };
+            let place = Self { span: Some(*span), message: label.clone(), ..place };
+            let _ = handler
+                .render_report(&mut report, &Shown { diagnostic: &place, source: Some(named(source.of(*span))) });
         }
         let mut report: String = report.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
         if !report.ends_with('\n') {
@@ -108,10 +113,12 @@ impl Diagnostic {
     /// bytes.
     pub fn to_json(&self, source: &Source) -> String {
         let place = |span: Span, label: &str| {
-            let (line, column) = source.position(span.start);
-            let (end_line, end_column) = source.position(span.end);
+            let file = source.of(span);
+            let (line, column) = file.position(span.start);
+            let (end_line, end_column) = file.position(span.end);
             serde_json::json!({
                 "label": label,
+                "file": file.name,
                 "line": line,
                 "column": column,
                 "end_line": end_line,
@@ -125,7 +132,7 @@ impl Diagnostic {
             edit["text"] = fix.text.clone().into();
             edit
         });
-        let position = self.span.map(|span| source.position(span.start));
+        let position = self.span.map(|span| source.of(span).position(span.start));
         let labels = self.span.iter().map(|span| place(*span, &self.label));
         let labels = labels.chain(self.related.iter().map(|(span, label)| place(*span, label)));
         serde_json::json!({
@@ -133,7 +140,7 @@ impl Diagnostic {
             "code": self.code,
             "message": self.message,
             "help": self.help,
-            "file": source.name,
+            "file": self.span.map_or(&source.name, |span| &source.of(span).name),
             "line": position.map(|(line, _)| line),
             "column": position.map(|(_, column)| column),
             "labels": labels.collect::<Vec<_>>(),
@@ -143,13 +150,26 @@ impl Diagnostic {
     }
 }
 
+impl Diagnostic {
+    /// Further places that are not in the file at fault.
+    fn in_other_files(&self) -> impl Iterator<Item = &(Span, String)> {
+        self.related.iter().filter(|(span, _)| self.span.is_some_and(|own| own.file != span.file))
+    }
+}
+
+/// A text as miette wants it. A mark behind the last character is only drawn when a line ends there.
+fn named(source: &Source) -> NamedSource<String> {
+    let text = if source.text.ends_with('\n') { source.text.clone() } else { source.text.clone() + "\n" };
+    NamedSource::new(&source.name, text)
+}
+
 impl From<SyntaxError> for Diagnostic {
     fn from(error: SyntaxError) -> Self {
         Self {
             label: error.label,
             help: error.help,
             related: error.related.into_iter().map(|related| *related).collect(),
-            ..Self::error("ftp::syntax::unexpected", error.span, error.message)
+            ..Self::error(error.code, error.span, error.message)
         }
     }
 }
@@ -183,7 +203,8 @@ impl miette::Diagnostic for Diagnostic {
             let label = (!self.label.is_empty()).then(|| self.label.clone());
             LabeledSpan::new_primary_with_span(label, span)
         });
-        let related = self.related.iter().map(|(span, label)| LabeledSpan::new_with_span(Some(label.clone()), *span));
+        let here = self.related.iter().filter(|(span, _)| self.span.is_none_or(|own| own.file == span.file));
+        let related = here.map(|(span, label)| LabeledSpan::new_with_span(Some(label.clone()), *span));
         Some(Box::new(primary.into_iter().chain(related)))
     }
 }
@@ -192,7 +213,7 @@ impl miette::Diagnostic for Diagnostic {
 #[derive(Debug)]
 struct Shown<'a> {
     diagnostic: &'a Diagnostic,
-    source: NamedSource<String>,
+    source: Option<NamedSource<String>>,
 }
 
 impl fmt::Display for Shown<'_> {
@@ -221,7 +242,7 @@ impl miette::Diagnostic for Shown<'_> {
     }
 
     fn source_code(&self) -> Option<&dyn miette::SourceCode> {
-        self.diagnostic.span.is_some().then_some(&self.source as &dyn miette::SourceCode)
+        self.source.as_ref().map(|source| source as &dyn miette::SourceCode)
     }
 }
 
@@ -229,6 +250,8 @@ impl miette::Diagnostic for Shown<'_> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Diagnostics {
     pub all: Vec<Diagnostic>,
+    /// The text with those of the modules it uses, to show them in.
+    pub source: Source,
 }
 
 impl Diagnostics {

@@ -27,10 +27,11 @@ pub enum Block {
 }
 
 /// All pages, by area.
-const PAGES: [&str; 4] = [
+const PAGES: [&str; 5] = [
     include_str!("../../docs/errors/chains.md"),
     include_str!("../../docs/errors/names.md"),
     include_str!("../../docs/errors/values.md"),
+    include_str!("../../docs/errors/recipes.md"),
     include_str!("../../docs/errors/data.md"),
 ];
 

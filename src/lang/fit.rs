@@ -37,7 +37,12 @@ pub(super) fn phrase(ty: &ParameterType) -> String {
         ParameterType::Choice(choices) => format!("one of {}", suggest::quoted(choices)),
         ParameterType::Strings => "a list of strings".into(),
         ParameterType::Artifact(artifact) => format!("the name of {}", artifact.phrase()),
-        ParameterType::Delta => "the name of a delta method".into(),
+        ParameterType::Delta | ParameterType::DeltaName => "the name of a delta method".into(),
+        ParameterType::Recipe(takes) if takes.is_empty() => "the name of a recipe or a stage".into(),
+        ParameterType::Recipe(takes) => {
+            let takes: Vec<&str> = takes.iter().map(|artifact| artifact.phrase()).collect();
+            format!("the name of a recipe or a stage that takes {}", takes.join(" and "))
+        }
     }
 }
 
@@ -49,6 +54,7 @@ pub(super) fn fit(literal: &Literal, ty: &ParameterType, optional: bool) -> Resu
     match (ty, literal) {
         (_, L::Error) => Ok(Value::None),
         (_, L::None) if optional => Ok(Value::None),
+        (_, L::Of(given)) if flows(given, ty) => Ok(Value::None),
         (T::Bool, L::Bool(value)) => Ok(Value::Bool(*value)),
         (T::String, L::String(value)) => Ok(Value::String(value.clone())),
         (T::Int { min, max }, L::Int(value)) => {
@@ -86,6 +92,22 @@ pub(super) fn fit(literal: &Literal, ty: &ParameterType, optional: bool) -> Resu
         (T::Strings, L::List(items)) => strings(items),
         _ => Err(mismatch(literal, ty)),
     }
+}
+
+/// Whether every value of one type, or some within narrower limits, is one of another.
+fn flows(given: &ParameterType, wanted: &ParameterType) -> bool {
+    use ParameterType as T;
+    matches!(
+        (given, wanted),
+        (T::Bool, T::Bool)
+            | (T::Int { .. }, T::Int { .. } | T::Float { .. } | T::Ratio | T::Epochs | T::Steps | T::StepsOrRatio)
+            | (T::Float { .. } | T::Ratio, T::Float { .. } | T::Ratio | T::Epochs | T::StepsOrRatio)
+            | (T::String, T::String | T::Choice(_))
+            | (T::Epochs, T::Epochs)
+            | (T::Steps, T::Steps | T::StepsOrRatio)
+            | (T::Duration, T::Duration)
+            | (T::Strings, T::Strings)
+    )
 }
 
 /// One of the names a choice allows.

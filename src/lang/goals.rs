@@ -2,7 +2,7 @@
 
 use super::check::Checker;
 use super::diagnostic::Diagnostic;
-use super::ir::{Expectation, Publication, Relation};
+use super::ir::{Expectation, Fold, Measure, Node, NodeId, Publication, Relation};
 use super::literal::{Literal, number};
 use super::metric;
 use super::scope::Declaration;
@@ -23,19 +23,20 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// The index of a pipeline; reports names that are none. `None` also for pipelines with an error.
-    fn goal_pipeline(&mut self, name: &ast::Name) -> Option<usize> {
+    /// The indices of a pipeline, several for one that makes several models; reports names that are none. `None` also for
+    /// pipelines with an error.
+    fn goal_pipeline(&mut self, name: &ast::Name) -> Option<Vec<usize>> {
         let text = name.text.as_str();
-        let declared = self.scope.get(text).map(|entry| (entry.declaration, entry.name.span));
+        let declared = self.scope().get(text).map(|entry| (entry.declaration, entry.name.span));
         match declared {
             Some((Declaration::Pipeline(_), _)) if !self.failed_pipelines.contains(text) => {
-                return self.program.pipelines.iter().position(|pipeline| pipeline.name == text);
+                let all = self.program.pipelines.iter().enumerate();
+                let found = all.filter(|(_, pipeline)| pipeline.declared == text).map(|(index, _)| index);
+                return Some(found.collect()).filter(|found: &Vec<usize>| !found.is_empty());
             }
             Some((Declaration::Pipeline(_) | Declaration::Broken, _)) => return None,
             Some((_, declared)) => {
-                if let Some(entry) = self.scope.get_mut(text) {
-                    entry.used = true;
-                }
+                self.mark_used(text);
                 self.report(
                     Diagnostic::error("ftp::name::not_a_pipeline", name.span, format!("`{text}` is not a pipeline"))
                         .label("expected a pipeline")
@@ -45,7 +46,7 @@ impl<'a> Checker<'a> {
             }
             None => {
                 let pipelines =
-                    self.scope.iter().filter(|(_, entry)| matches!(entry.declaration, Declaration::Pipeline(_)));
+                    self.scope().iter().filter(|(_, entry)| matches!(entry.declaration, Declaration::Pipeline(_)));
                 let pipelines: Vec<&str> = pipelines.map(|(name, _)| *name).collect();
                 let mut error = Diagnostic::error(
                     "ftp::name::unknown_pipeline",
@@ -63,8 +64,8 @@ impl<'a> Checker<'a> {
     }
 
     fn expect(&mut self, expect: &'a ast::Expect) {
-        let pipeline = self.goal_pipeline(&expect.pipeline);
-        let known = pipeline.is_none_or(|pipeline| self.metric(expect, pipeline));
+        let measure = self.measure(&expect.measure);
+        let minus = expect.minus.as_ref().map(|minus| self.measure(minus));
         let bound = self.bound(expect);
         let relation = match expect.relation.text.as_str() {
             ">=" => Relation::AtLeast,
@@ -72,21 +73,73 @@ impl<'a> Checker<'a> {
             ">" => Relation::Above,
             _ => Relation::Below,
         };
-        if let (Some(pipeline), true, Some(bound)) = (pipeline, known, bound) {
-            let metric = expect.metric.text.clone();
-            self.program.expectations.push(Expectation { pipeline, metric, relation, bound, span: expect.span });
+        let minus = match minus {
+            None => None,
+            Some(Some(minus)) => Some(minus),
+            Some(None) => return,
+        };
+        if let (Some(measure), Some(bound)) = (measure, bound) {
+            self.program.expectations.push(Expectation { measure, minus, relation, bound, span: expect.span });
         }
     }
 
+    /// A measure whose pipeline and metric there are; reports why not.
+    fn measure(&mut self, measure: &ast::Measure) -> Option<Measure> {
+        let pipelines = self.goal_pipeline(&measure.pipeline);
+        let fold = match &measure.fold {
+            None => None,
+            Some(name) => Some(self.fold(name)?),
+        };
+        let pipelines = pipelines?;
+        if !self.metric(measure, pipelines[0]) {
+            return None;
+        }
+        let several = pipelines.len() > 1 || self.program.pipelines[pipelines[0]].name != measure.pipeline.text;
+        let (name, metric) = (&measure.pipeline.text, &measure.metric.text);
+        if several && fold.is_none() {
+            self.report(
+                Diagnostic::error(
+                    "ftp::expect::several",
+                    measure.span,
+                    format!("`{name}` makes {} models, each with its own `{metric}`", pipelines.len()),
+                )
+                .label("which one?")
+                .help(format!("say how they become one number: `mean({name}.{metric})`, or `min`, `max`, `std`")),
+            );
+            return None;
+        }
+        let shown = match fold {
+            Some(fold) => format!("{}({name}.{metric})", fold.name()),
+            None => format!("{name}.{metric}"),
+        };
+        Some(Measure { pipelines, fold, metric: metric.clone(), shown })
+    }
+
+    fn fold(&mut self, name: &ast::Name) -> Option<Fold> {
+        let found = Fold::ALL.into_iter().find(|fold| fold.name() == name.text);
+        if found.is_none() {
+            let known = Fold::ALL.map(Fold::name);
+            let mut error = Diagnostic::error(
+                "ftp::expect::unknown_fold",
+                name.span,
+                format!("there is no `{}` of several values", name.text),
+            )
+            .label("not known");
+            suggest::offer(&mut error, &name.text, &known, "there are");
+            self.report(error);
+        }
+        found
+    }
+
     /// Whether the pipeline's last stage reports the metric; reports why not.
-    fn metric(&mut self, expect: &ast::Expect, pipeline: usize) -> bool {
+    fn metric(&mut self, measure: &ast::Measure, pipeline: usize) -> bool {
         let pipeline = &self.program.pipelines[pipeline];
         let stage = &self.program.nodes[pipeline.output];
         let reports = self.registry.get(&stage.method).is_some_and(|signature| signature.reports);
         if !reports {
             let error = Diagnostic::error(
                 "ftp::expect::no_metrics",
-                expect.pipeline.span.to(expect.metric.span),
+                measure.pipeline.span.to(measure.metric.span),
                 format!("`{}` ends with `{}`, which reports no metrics", pipeline.name, stage.label),
             )
             .label("there is nothing to compare")
@@ -95,32 +148,42 @@ impl<'a> Checker<'a> {
             self.report(error);
             return false;
         }
-        let data =
-            stage.inputs.values().map(|node| &self.program.nodes[*node]).find(|node| node.output == Artifact::Labelled);
-        let Some(task) = data.and_then(|data| data.source.as_ref()?.task.as_ref()) else { return true };
+        let data = self.learnt(pipeline.output);
+        let Some((data, task)) = data.and_then(|data| Some((data, data.source.as_ref()?.task.as_ref()?))) else {
+            return true;
+        };
         let metrics = metric::of(task);
-        let name = expect.metric.text.as_str();
+        let name = measure.metric.text.as_str();
         if metrics.contains(&name) {
             return true;
         }
+        let what = if matches!(task, super::world::Task::Regression) { "a regression" } else { "a classification" };
         let mut error = Diagnostic::error(
             "ftp::expect::unknown_metric",
-            expect.metric.span,
+            measure.metric.span,
             format!("`{}` reports no metric `{name}`", stage.label),
         )
-        .label("not a metric of its task");
-        if let Some(data) = data {
-            let what = if matches!(task, super::world::Task::Regression) { "a regression" } else { "a classification" };
-            error = error.related(data.span, format!("this is {what}"));
-        }
+        .label("not a metric of its task")
+        .related(data.span, format!("this is {what}"));
         suggest::offer(&mut error, name, metrics, "its metrics are");
         self.report(error);
         false
     }
 
+    /// The set that a model was trained on last.
+    pub(super) fn learnt(&self, node: NodeId) -> Option<&Node> {
+        let node = &self.program.nodes[node];
+        let inputs = || node.inputs.values().map(|input| (*input, &self.program.nodes[*input]));
+        let own = inputs().find(|(_, input)| input.output == Artifact::Labelled);
+        match own {
+            Some((_, data)) => Some(data),
+            None => inputs().find_map(|(input, _)| self.learnt(input)),
+        }
+    }
+
     fn bound(&mut self, expect: &ast::Expect) -> Option<f64> {
         let literal = self.literal(&expect.bound);
-        let metric = expect.metric.text.as_str();
+        let metric = expect.measure.metric.text.as_str();
         let value = match literal {
             Literal::Error => return None,
             Literal::Int(value) => value as f64,
@@ -156,8 +219,35 @@ impl<'a> Checker<'a> {
         Some(value)
     }
 
+    /// The one model that a pipeline makes; reports that there are several, or none that could be written.
+    fn one_model(&mut self, publish: &ast::Publish, pipelines: &[usize]) -> Option<usize> {
+        let name = &publish.pipeline.text;
+        let first = &self.program.pipelines[pipelines[0]];
+        let ensemble = self.program.nodes[first.output].output == Artifact::Ensemble;
+        if first.name == *name && !ensemble {
+            return Some(pipelines[0]);
+        }
+        let (message, help) = match ensemble {
+            true => (
+                format!("`{name}` is an ensemble, which is no single model"),
+                "publish one model: `-> average` in place of `-> ensemble`",
+            ),
+            false => (
+                format!("`{name}` makes {} models, and one is published", pipelines.len()),
+                "make one of them: `-> select`, or `-> average`",
+            ),
+        };
+        self.report(
+            Diagnostic::error("ftp::publish::not_one_model", publish.pipeline.span, message)
+                .label("not one model")
+                .help(help),
+        );
+        None
+    }
+
     fn publish(&mut self, publish: &'a ast::Publish, published: &mut Vec<(String, Span)>) {
         let pipeline = self.goal_pipeline(&publish.pipeline);
+        let pipeline = pipeline.and_then(|found| self.one_model(publish, &found));
         let literal = self.literal(&publish.directory);
         if literal == Literal::Error {
             return;

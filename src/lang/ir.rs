@@ -77,7 +77,10 @@ pub struct Delta {
 /// `pipeline chain = ...`.
 #[derive(Debug, Clone)]
 pub struct Pipeline {
+    /// Unique: `small`, or for one of several models `tries[seed = 1]`.
     pub name: String,
+    /// As declared: `tries`.
+    pub declared: String,
     pub docs: Option<String>,
     pub output: NodeId,
     /// The stages of the chain, first to last, for reports.
@@ -113,12 +116,59 @@ impl Relation {
     }
 }
 
-/// `expect chain.accuracy >= 0.8`: on the test split where there is one, else dev.
+/// How the values of several models become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fold {
+    Mean,
+    Min,
+    Max,
+    /// The sample standard deviation.
+    Std,
+}
+
+impl Fold {
+    pub const ALL: [Fold; 4] = [Fold::Mean, Fold::Min, Fold::Max, Fold::Std];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Fold::Mean => "mean",
+            Fold::Min => "min",
+            Fold::Max => "max",
+            Fold::Std => "std",
+        }
+    }
+
+    /// Of at least one value.
+    pub fn of(self, values: &[f64]) -> f64 {
+        let count = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / count;
+        match self {
+            Fold::Mean => mean,
+            Fold::Min => values.iter().copied().fold(f64::INFINITY, f64::min),
+            Fold::Max => values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+            Fold::Std if values.len() < 2 => 0.0,
+            Fold::Std => (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0)).sqrt(),
+        }
+    }
+}
+
+/// `chain.accuracy`, `mean(tries.accuracy)`: on the test split where there is one, else dev.
+#[derive(Debug, Clone)]
+pub struct Measure {
+    /// Indices into [`Program::pipelines`]; several only where there is a fold.
+    pub pipelines: Vec<usize>,
+    pub fold: Option<Fold>,
+    pub metric: String,
+    /// As written.
+    pub shown: String,
+}
+
+/// `expect chain.accuracy >= 0.8`.
 #[derive(Debug, Clone)]
 pub struct Expectation {
-    /// Index into [`Program::pipelines`].
-    pub pipeline: usize,
-    pub metric: String,
+    pub measure: Measure,
+    /// What is subtracted.
+    pub minus: Option<Measure>,
     pub relation: Relation,
     pub bound: f64,
     pub span: Span,

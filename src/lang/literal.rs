@@ -1,6 +1,7 @@
 //! Values as written, names resolved, before it is known which parameter they are for.
 
-use crate::lang::value::Value;
+use super::signature::ParameterType;
+use super::value::Value;
 use crate::syntax::Span;
 
 /// A written value. Units are checked against the parameter's type later.
@@ -18,6 +19,8 @@ pub(super) enum Literal {
     Seconds(f64),
     String(String),
     List(Vec<(Literal, Span)>),
+    /// Some value of this type: a recipe's parameter while the recipe itself is checked.
+    Of(ParameterType),
     /// Reported already; fits everything.
     Error,
 }
@@ -52,6 +55,15 @@ impl Literal {
             Literal::Seconds(value) => format!("the duration `{} s`", number(*value)),
             Literal::String(value) => format!("the string {value:?}"),
             Literal::List(_) => "a list".into(),
+            Literal::Of(ty) => match ty {
+                ParameterType::Float { .. } => "a number".into(),
+                ParameterType::Bool => "a truth value".into(),
+                ParameterType::Ratio => "a fraction".into(),
+                ParameterType::Duration => "a duration".into(),
+                ParameterType::Epochs => "a number of epochs".into(),
+                ParameterType::Steps => "a number of steps".into(),
+                other => super::fit::phrase(other),
+            },
             Literal::Error => "an error".into(),
         }
     }

@@ -8,25 +8,9 @@ use super::literal::Literal;
 use super::scope::{Declaration, Meaning, State};
 use super::signature::ParameterType;
 use super::suggest;
+use super::types;
 use super::value::Value;
 use crate::syntax::{self, ast};
-
-/// The types a `param` may have, as written.
-const TYPES: &[(&str, ParameterType)] = &[
-    ("int", ParameterType::Int { min: i64::MIN, max: i64::MAX }),
-    ("float", ParameterType::Float { min: f64::NEG_INFINITY, max: f64::INFINITY, above: false }),
-    ("string", ParameterType::String),
-    ("bool", ParameterType::Bool),
-    ("ratio", ParameterType::Ratio),
-    ("duration", ParameterType::Duration),
-    ("epochs", ParameterType::Epochs),
-    ("steps", ParameterType::Steps),
-];
-
-/// The names of the types a `param` may have.
-pub fn param_types() -> impl Iterator<Item = &'static str> {
-    TYPES.iter().map(|(name, _)| *name)
-}
 
 impl<'a> Checker<'a> {
     /// Gives every `param` its value: of the last `--set` that names it, else its default.
@@ -45,19 +29,14 @@ impl<'a> Checker<'a> {
     fn param(&mut self, param: &'a ast::Param, given: Option<&str>) {
         let name = param.name.text.as_str();
         let default = self.literal(&param.default);
-        let Some((_, ty)) = TYPES.iter().find(|(ty, _)| *ty == param.ty.text) else {
-            let types: Vec<&str> = TYPES.iter().map(|(name, _)| *name).collect();
-            let mut error = Diagnostic::error(
-                "ftp::param::unknown_type",
-                param.ty.span,
-                format!("there is no type `{}`", param.ty.text),
-            )
-            .label("not a type");
-            suggest::offer(&mut error, &param.ty.text, &types, "the types are");
-            self.report(error);
-            return self.set_param(name, Meaning::Error);
+        let ty = match types::of(&param.ty, false) {
+            Ok(ty) => ty,
+            Err(error) => {
+                self.report(*error);
+                return self.set_param(name, Meaning::Error);
+            }
         };
-        let mut value = match fit::fit(&default, ty, false) {
+        let mut value = match fit::fit(&default, &ty, false) {
             Ok(value) => Some(value),
             Err(misfit) => {
                 let mut error = Diagnostic::error(
@@ -73,15 +52,19 @@ impl<'a> Checker<'a> {
             }
         };
         if let Some(text) = given {
-            value = self.given_value(name, text, ty);
+            value = self.given_value(name, text, &ty);
         }
         let failed = default == Literal::Error && given.is_none();
         let Some(value) = value.filter(|_| !failed) else { return self.set_param(name, Meaning::Error) };
         self.set_param(name, Meaning::Value(Literal::from(&value)));
+        // A module's params have their defaults and are its own.
+        if self.file() > 0 {
+            return;
+        }
         self.add_param(ParamDeclaration {
             name: name.to_owned(),
             docs: param.docs.clone(),
-            ty: param.ty.text.clone(),
+            ty: param.ty.name.text.clone(),
             value,
             overridden: given.is_some(),
         });
@@ -89,8 +72,9 @@ impl<'a> Checker<'a> {
 
     /// Sets a param's meaning, unless its name is declared twice.
     fn set_param(&mut self, name: &str, meaning: Meaning) {
-        if self.scope.get(name).is_some_and(|entry| matches!(entry.state, State::Waiting)) {
-            self.set_state(name, State::Done(meaning));
+        if self.scope().get(name).is_some_and(|entry| matches!(entry.state, State::Waiting)) {
+            let file = self.file();
+            self.set_state(file, name, State::Done(meaning));
         }
     }
 
@@ -143,12 +127,12 @@ impl<'a> Checker<'a> {
 
     /// Reports a `--set` of something that is no param.
     fn known_param(&mut self, name: &str, value: &str) {
-        if let Some(entry) = self.scope.get(name)
+        if let Some(entry) = self.scope().get(name)
             && matches!(entry.declaration, Declaration::Param | Declaration::Broken)
         {
             return;
         }
-        let params = self.scope.values().filter(|entry| matches!(entry.declaration, Declaration::Param));
+        let params = self.scope().values().filter(|entry| matches!(entry.declaration, Declaration::Param));
         let params: Vec<&str> = params.map(|entry| entry.name.text.as_str()).collect();
         let help = suggest::help(name, &params, "the params are");
         let mut error = Diagnostic::elsewhere(

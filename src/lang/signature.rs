@@ -17,6 +17,10 @@ pub enum Artifact {
     Model,
     /// A model with a delta method attached that the next training stage will train.
     Parametrised,
+    /// Several models, as `each(..)` and `[a, b]` make them.
+    Models,
+    /// Several models that answer together.
+    Ensemble,
 }
 
 impl Artifact {
@@ -27,6 +31,8 @@ impl Artifact {
             Artifact::Labelled => "a labelled set",
             Artifact::Model => "a model",
             Artifact::Parametrised => "a model with a delta attached",
+            Artifact::Models => "a list of models",
+            Artifact::Ensemble => "an ensemble",
         }
     }
 }
@@ -88,6 +94,10 @@ pub enum ParameterType {
     Artifact(Artifact),
     /// A delta method by name; the remaining named arguments are that method's.
     Delta,
+    /// A delta method by name alone: a recipe's parameter.
+    DeltaName,
+    /// A recipe or a stage that takes the model left of its arrow and these, and makes a model.
+    Recipe(Vec<Artifact>),
 }
 
 /// What a parameter has when the file does not say.
@@ -95,32 +105,37 @@ pub enum ParameterType {
 pub enum Default {
     Required,
     Value(Value),
+    /// As the `.ftp` file that declares a recipe says.
+    Written,
 }
 
-/// One parameter of a method.
+/// One parameter of a method or, with names from a `.ftp` file, of a recipe.
 #[derive(Debug, Clone)]
-pub struct Parameter {
-    pub name: &'static str,
+pub struct Formal<'a> {
+    pub name: &'a str,
     pub ty: ParameterType,
     pub default: Default,
     pub class: Class,
     /// May be given without its name, in the order of the positional parameters.
     pub positional: bool,
     /// One or two sentences: what it does, its unit, when to change it.
-    pub doc: &'static str,
+    pub doc: &'a str,
 }
 
-impl Parameter {
-    pub fn new(name: &'static str, ty: ParameterType, default: Default, doc: &'static str) -> Self {
+/// One parameter of a method.
+pub type Parameter = Formal<'static>;
+
+impl<'a> Formal<'a> {
+    pub fn new(name: &'a str, ty: ParameterType, default: Default, doc: &'a str) -> Self {
         Self { name, ty, default, class: Class::Semantic, positional: false, doc }
     }
 
     /// A parameter with a default.
-    pub fn optional(name: &'static str, ty: ParameterType, default: Value, doc: &'static str) -> Self {
+    pub fn optional(name: &'a str, ty: ParameterType, default: Value, doc: &'a str) -> Self {
         Self::new(name, ty, Default::Value(default), doc)
     }
 
-    pub fn required(name: &'static str, ty: ParameterType, doc: &'static str) -> Self {
+    pub fn required(name: &'a str, ty: ParameterType, doc: &'a str) -> Self {
         Self::new(name, ty, Default::Required, doc)
     }
 
@@ -136,27 +151,30 @@ impl Parameter {
 }
 
 /// Everything the language knows about a method.
+pub type Signature = Interface<'static>;
+
+/// What can be called: a method or, with names from a `.ftp` file, a recipe.
 #[derive(Debug, Clone)]
-pub struct Signature {
+pub struct Interface<'a> {
     /// As written in the language.
-    pub name: &'static str,
+    pub name: &'a str,
     pub kind: Kind,
     /// Semantic version: raised whenever the same inputs and parameters would give another result.
     pub version: u32,
     /// One line for lists.
-    pub summary: &'static str,
+    pub summary: &'a str,
     /// The manual page's body, Markdown: what it does, when to use it, formula, source, an example.
-    pub docs: &'static str,
+    pub docs: &'a str,
     /// What stands left of the arrow: none of these fits = the stage begins a chain. Empty for sources and deltas.
     pub input: &'static [Artifact],
     pub output: Artifact,
-    pub parameters: Vec<Parameter>,
+    pub parameters: Vec<Formal<'a>>,
     /// Names of the metrics the stage reports on a labelled set, for `expect`; empty if none.
     pub reports: bool,
 }
 
-impl Signature {
-    pub fn parameter(&self, name: &str) -> Option<&Parameter> {
+impl<'a> Interface<'a> {
+    pub fn parameter(&self, name: &str) -> Option<&Formal<'a>> {
         self.parameters.iter().find(|parameter| parameter.name == name)
     }
 }

@@ -6,7 +6,7 @@ use super::diagnostic::{Diagnostic, Fix};
 use super::fit::{self, Misfit};
 use super::literal::{Literal, UNITS};
 use super::scope::{Declaration, Meaning};
-use super::signature::{Artifact, Default, Kind, Parameter, ParameterType, Signature};
+use super::signature::{Artifact, Default, Formal, Interface, Kind, ParameterType};
 use super::suggest;
 use super::value::Value;
 use crate::syntax::{Span, ast};
@@ -15,7 +15,7 @@ const WRONG_TYPE: &str = "ftp::value::wrong_type";
 
 impl<'a> Checker<'a> {
     /// What an argument gives to a parameter.
-    pub(super) fn slot(&mut self, signature: &Signature, parameter: &Parameter, value: &'a ast::Value) -> Slot {
+    pub(super) fn slot(&mut self, signature: &Interface, parameter: &Formal, value: &ast::Value) -> Slot {
         match (&parameter.ty, &value.kind) {
             (_, ast::ValueKind::Broken) => Slot::Error,
             (_, ast::ValueKind::Call(called)) => {
@@ -25,8 +25,23 @@ impl<'a> Checker<'a> {
             (ParameterType::Artifact(wanted), ast::ValueKind::Word(name)) => {
                 self.artifact(signature, parameter, *wanted, name, value.span)
             }
-            (ParameterType::Delta, ast::ValueKind::Word(name)) => self.delta_name(name, value.span),
-            (ParameterType::Artifact(_) | ParameterType::Delta, _) => {
+            (ParameterType::Delta | ParameterType::DeltaName, ast::ValueKind::Word(name)) => {
+                self.delta_name(parameter, name, value.span)
+            }
+            (ParameterType::Recipe(takes), ast::ValueKind::Word(name)) => {
+                match self.recipe_slot(parameter, takes, name, value.span) {
+                    Some(callable) => Slot::Recipe(callable, name.clone()),
+                    None => Slot::Error,
+                }
+            }
+            (
+                ParameterType::Artifact(_) | ParameterType::Delta | ParameterType::DeltaName | ParameterType::Recipe(_),
+                ast::ValueKind::If(either),
+            ) => self.either_slot(signature, parameter, either),
+            (
+                ParameterType::Artifact(_) | ParameterType::Delta | ParameterType::DeltaName | ParameterType::Recipe(_),
+                _,
+            ) => {
                 let literal = self.literal(value);
                 if literal != Literal::Error {
                     self.not_a_name(parameter, &literal, value.span);
@@ -63,10 +78,20 @@ impl<'a> Checker<'a> {
         }
     }
 
+    /// One of two things by their names.
+    fn either_slot(&mut self, signature: &Interface, parameter: &Formal, either: &ast::Either) -> Slot {
+        let first = self.condition(&either.condition).unwrap_or(true);
+        let (taken, left) = if first { (&either.then, &either.otherwise) } else { (&either.otherwise, &either.then) };
+        self.imagined += 1;
+        self.slot(signature, parameter, left);
+        self.imagined -= 1;
+        self.slot(signature, parameter, taken)
+    }
+
     /// Whether a bare word stands where a string is expected and means nothing else.
     fn unquoted(&mut self, ty: &ParameterType, value: &ast::Value) -> bool {
         let ast::ValueKind::Word(word) = &value.kind else { return false };
-        if *ty != ParameterType::String || self.names_a_value(word) || self.scope.contains_key(word.as_str()) {
+        if *ty != ParameterType::String || self.names_a_value(word) {
             return false;
         }
         let names = self.value_names();
@@ -83,21 +108,22 @@ impl<'a> Checker<'a> {
     }
 
     fn names_a_value(&self, name: &str) -> bool {
-        matches!(name, "true" | "false" | "none") || self.scope.contains_key(name)
+        matches!(name, "true" | "false" | "none") || self.is_named(name)
     }
 
     /// Params and lets that hold plain values.
     fn value_names(&self) -> Vec<String> {
-        let values = self.scope.iter().filter(|(_, entry)| match entry.declaration {
+        let values = self.scope().iter().filter(|(_, entry)| match entry.declaration {
             Declaration::Param => true,
             Declaration::Let(binding) => matches!(binding.bound, ast::Binding::Value(_)),
             _ => false,
         });
-        values.map(|(name, _)| (*name).to_owned()).collect()
+        let locals = self.frame.locals.iter().filter(|(_, local)| matches!(local.meaning, Meaning::Value(_)));
+        locals.map(|(name, _)| *name).chain(values.map(|(name, _)| *name)).map(str::to_owned).collect()
     }
 
     /// Reports a value that does not fit its parameter; for a named value, also where it comes from.
-    fn misfit(&mut self, parameter: &Parameter, misfit: Misfit, value: &ast::Value) {
+    fn misfit(&mut self, parameter: &Formal, misfit: Misfit, value: &ast::Value) {
         let mut error = Diagnostic::error(
             misfit.code,
             misfit.span.unwrap_or(value.span),
@@ -111,38 +137,32 @@ impl<'a> Checker<'a> {
             suggest::fix(&mut error, name, choices.iter().copied());
         }
         if let ast::ValueKind::Word(name) = &value.kind
-            && let Some(entry) = self.scope.get(name.as_str())
+            && let Some(declared) = self.declared_at(name)
         {
-            error = error.related(entry.name.span, format!("`{name}` is declared here"));
+            error = error.related(declared, format!("`{name}` is declared here"));
         }
         self.report(error);
     }
 
     /// An artifact by its name.
-    fn artifact(
-        &mut self,
-        signature: &Signature,
-        parameter: &Parameter,
-        wanted: Artifact,
-        name: &str,
-        at: Span,
-    ) -> Slot {
+    fn artifact(&mut self, signature: &Interface, parameter: &Formal, wanted: Artifact, name: &str, at: Span) -> Slot {
         let Some(meaning) = self.resolve(name, at) else {
             self.unknown_artifact(wanted, name, at);
             return Slot::Error;
         };
         let found = match meaning {
-            Meaning::Error => return Slot::Error,
-            Meaning::Value(Literal::Error) => return Slot::Error,
-            Meaning::Value(literal) => literal.phrase(),
-            Meaning::Flow(flow) => match flow.artifact {
-                Some(artifact) if artifact == wanted => return Slot::Input(flow.node, name.to_owned()),
-                Some(artifact) => artifact.phrase().to_owned(),
-                None => return Slot::Error,
-            },
+            meaning if meaning.is_error() => return Slot::Error,
+            Meaning::Flow(flow) if flow.artifact == Some(wanted) => {
+                // A recipe's parameter goes by the name of what it was given.
+                let node = &self.program.nodes[flow.node];
+                let local = self.frame.locals.contains_key(name);
+                let shown = if local && node.kind == Kind::Source { node.label.clone() } else { name.to_owned() };
+                return Slot::Input(flow, shown);
+            }
+            meaning => meaning.phrase(),
         };
         let (method, slot) = (signature.name, parameter.name);
-        let declared = self.scope.get(name).map(|entry| entry.name.span);
+        let declared = self.declared_at(name);
         let mut error = Diagnostic::error(
             "ftp::types::wrong_artifact",
             at,
@@ -190,19 +210,43 @@ impl<'a> Checker<'a> {
 
     /// The names of `let`s that plainly hold such an artifact.
     pub(super) fn declared(&self, wanted: Artifact) -> Vec<&'a str> {
-        let names = self.scope.iter().filter(|(_, entry)| {
+        let names = self.scope().iter().filter(|(_, entry)| {
             let Declaration::Let(binding) = entry.declaration else { return false };
             let ast::Binding::Chain(chain) = &binding.bound else { return false };
-            let last = chain.calls.last().and_then(|call| self.registry.get(&call.name.text));
+            let last = chain.calls().last().and_then(|call| self.registry.get(&call.name.text));
             last.is_some_and(|signature| signature.output == wanted)
         });
-        names.map(|(name, _)| *name).collect()
+        let fits = |local: &super::scope::Local| match &local.meaning {
+            Meaning::Flow(flow) => flow.artifact == Some(wanted),
+            _ => false,
+        };
+        let locals = self.frame.locals.iter().filter(|(_, local)| fits(local)).map(|(name, _)| *name);
+        locals.chain(names.map(|(name, _)| *name)).collect()
     }
 
     /// A delta method by its name.
-    fn delta_name(&mut self, name: &str, at: Span) -> Slot {
+    fn delta_name(&mut self, parameter: &Formal, name: &str, at: Span) -> Slot {
+        if self.registry.get(name).is_none() && self.is_named(name) {
+            return match self.resolve(name, at) {
+                Some(Meaning::Delta(method)) => Slot::Delta(method),
+                Some(meaning) if !meaning.is_error() => {
+                    let found = meaning.phrase();
+                    self.report(
+                        Diagnostic::error(
+                            WRONG_TYPE,
+                            at,
+                            format!("`{}` expects the name of a delta method, but `{name}` is {found}", parameter.name),
+                        )
+                        .label("not a delta method")
+                        .help("write the name of one, such as `lora`"),
+                    );
+                    Slot::Error
+                }
+                _ => Slot::Error,
+            };
+        }
         match self.registry.get(name) {
-            Some(signature) if signature.kind == Kind::Delta => Slot::Delta(signature.name),
+            Some(signature) if signature.kind == Kind::Delta => Slot::Delta(Some(signature.name)),
             _ => {
                 let deltas: Vec<&str> = self.registry.of_kind(Kind::Delta).map(|delta| delta.name).collect();
                 let mut error =
@@ -215,7 +259,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn not_a_name(&mut self, parameter: &Parameter, literal: &Literal, at: Span) {
+    fn not_a_name(&mut self, parameter: &Formal, literal: &Literal, at: Span) {
         let expected = fit::phrase(&parameter.ty);
         let help = match parameter.ty {
             ParameterType::Artifact(wanted) => self.instead(wanted),
@@ -258,6 +302,8 @@ impl<'a> Checker<'a> {
             ast::ValueKind::Int { value, unit: Some(unit) } => self.measured(*value as f64, unit),
             ast::ValueKind::Float { value, unit: Some(unit) } => self.measured(*value, unit),
             ast::ValueKind::String(text) => Literal::String(text.clone()),
+            ast::ValueKind::Template(parts) => self.template(parts),
+            ast::ValueKind::If(either) => self.either(either),
             ast::ValueKind::List(items) => {
                 let items: Vec<_> = items.iter().map(|item| (self.literal(item), item.span)).collect();
                 if items.iter().any(|(item, _)| *item == Literal::Error) {
@@ -304,7 +350,7 @@ impl<'a> Checker<'a> {
     }
 
     /// What a name holds, where a plain value is expected.
-    fn word(&mut self, name: &str, at: Span) -> Literal {
+    pub(super) fn word(&mut self, name: &str, at: Span) -> Literal {
         match name {
             "true" => return Literal::Bool(true),
             "false" => return Literal::Bool(false),
@@ -313,26 +359,25 @@ impl<'a> Checker<'a> {
         }
         match self.resolve(name, at) {
             Some(Meaning::Value(literal)) => literal,
-            Some(Meaning::Error) => Literal::Error,
-            Some(Meaning::Flow(flow)) => {
-                if let Some(artifact) = flow.artifact {
-                    let declared = self.scope.get(name).map_or(at, |entry| entry.name.span);
-                    self.report(
-                        Diagnostic::error(
-                            WRONG_TYPE,
-                            at,
-                            format!("expected a plain value, but `{name}` is {}", artifact.phrase()),
-                        )
-                        .label("expected a plain value")
-                        .related(declared, "declared here")
-                        .help("write a number, a string or the name of a param"),
-                    );
-                }
+            Some(meaning) if meaning.is_error() => Literal::Error,
+            Some(meaning) => {
+                let declared = self.declared_at(name).unwrap_or(at);
+                self.report(
+                    Diagnostic::error(
+                        WRONG_TYPE,
+                        at,
+                        format!("expected a plain value, but `{name}` is {}", meaning.phrase()),
+                    )
+                    .label("expected a plain value")
+                    .related(declared, "declared here")
+                    .help("write a number, a string or the name of a param"),
+                );
                 Literal::Error
             }
             None => {
                 let names = self.value_names();
-                let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                let deltas = self.registry.of_kind(Kind::Delta).map(|delta| delta.name);
+                let names: Vec<&str> = names.iter().map(String::as_str).chain(deltas).collect();
                 let mut error = Diagnostic::error("ftp::name::unknown", at, format!("nothing is named `{name}`"))
                     .label("expected a value or the name of one");
                 suggest::fix(&mut error, name, names.iter().copied().chain(["true", "false", "none"]));
@@ -349,7 +394,7 @@ impl<'a> Checker<'a> {
 }
 
 /// For epochs given as steps, or the other way round: the parameter that takes them.
-fn sibling(signature: &Signature, ty: &ParameterType, literal: &Literal) -> Option<String> {
+fn sibling(signature: &Interface, ty: &ParameterType, literal: &Literal) -> Option<String> {
     let (wanted, value) = match (ty, literal) {
         (ParameterType::Epochs, Literal::Steps(value)) => (ParameterType::Steps, value),
         (ParameterType::Steps, Literal::Epochs(value)) => (ParameterType::Epochs, value),

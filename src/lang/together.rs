@@ -16,7 +16,11 @@ impl Checker<'_> {
         for node in &self.program.nodes {
             errors.extend(steps_and_epochs(node));
             let data = node.inputs.values().map(|input| &self.program.nodes[*input]);
-            errors.extend(data.filter_map(|data| metric_of_another_task(node, data)));
+            errors.extend(data.filter_map(|data| metric_of_another_task(node, "metric", data)));
+            errors.extend(self.not_compared(node));
+            let chosen = node.inputs.values().next().filter(|_| node.parameters.contains_key("best"));
+            let learnt = chosen.and_then(|model| self.learnt(*model));
+            errors.extend(learnt.and_then(|data| metric_of_another_task(node, "best", data)));
         }
         // A `set` reaches many stages, and is wrong once.
         let mut seen: Vec<Option<Span>> = Vec::new();
@@ -29,6 +33,29 @@ impl Checker<'_> {
     }
 }
 
+impl Checker<'_> {
+    /// A choice among models that report nothing to choose by.
+    fn not_compared(&self, node: &Node) -> Option<Diagnostic> {
+        node.parameters.get("best")?;
+        let models = node.inputs.iter().filter(|(slot, _)| slot.starts_with("models."));
+        let silent = models.map(|(_, model)| &self.program.nodes[*model]).find(|model| {
+            // What a recipe gets as a parameter is judged where the recipe is used.
+            let known = self.registry.get(&model.method);
+            !model.method.is_empty() && !known.is_some_and(|signature| signature.reports)
+        })?;
+        Some(
+            Diagnostic::error(
+                "ftp::expect::not_compared",
+                node.span,
+                format!("`{}` compares models by a metric, but `{}` reports none", node.label, silent.label),
+            )
+            .label("nothing to compare")
+            .related(silent.span, "reports no metrics")
+            .help("end each of the models with a stage that learns from labels: `-> finetune(target)`"),
+        )
+    }
+}
+
 /// Both lengths of a training said in one place. A stage's own argument takes the place of a `set`'s.
 fn steps_and_epochs(node: &Node) -> Option<Diagnostic> {
     let said = |name: &str| {
@@ -36,7 +63,7 @@ fn steps_and_epochs(node: &Node) -> Option<Diagnostic> {
         parameter.span.filter(|_| parameter.value != Value::None)
     };
     let (steps, epochs) = (said("steps")?, said("epochs")?);
-    let own = |span: Span| node.span.start <= span.start && span.end <= node.span.end;
+    let own = |span: Span| node.span.contains(span);
     (own(steps) == own(epochs)).then(|| {
         Diagnostic::error("ftp::value::steps_and_epochs", steps, "a training has `steps` or `epochs`, not both")
             .label("the number of steps")
@@ -46,8 +73,8 @@ fn steps_and_epochs(node: &Node) -> Option<Diagnostic> {
 }
 
 /// `metric = pearson` for a classification.
-fn metric_of_another_task(node: &Node, data: &Node) -> Option<Diagnostic> {
-    let parameter = node.parameters.get("metric")?;
+fn metric_of_another_task(node: &Node, parameter: &str, data: &Node) -> Option<Diagnostic> {
+    let parameter = node.parameters.get(parameter)?;
     let (Value::Name(name), Some(span)) = (&parameter.value, parameter.span) else { return None };
     let task = data.source.as_ref().filter(|_| data.output == Artifact::Labelled)?.task.as_ref()?;
     if name == "loss" || metric::of(task).contains(&name.as_str()) {

@@ -19,6 +19,29 @@ pub struct SourceRequest {
     pub method: String,
     /// All parameters, defaults filled in, `path` among them.
     pub parameters: IndexMap<String, Value>,
+    /// The directory of the module it is declared in, relative to that of the file itself; empty for that file's own.
+    pub directory: String,
+}
+
+/// A module as a file names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModuleRequest {
+    /// A file, relative to `directory`, which is relative to that of the file itself.
+    File { directory: String, path: String },
+    /// A file of a git repository at a tag or a commit.
+    Git { url: String, tag: Option<String>, commit: Option<String>, path: String },
+}
+
+/// A module that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModuleText {
+    /// Equal for the same module, however it was named.
+    pub key: String,
+    /// As to be shown.
+    pub name: String,
+    pub text: String,
+    /// The directory it lies in, as in [`SourceRequest::directory`].
+    pub directory: String,
 }
 
 /// What was found there.
@@ -80,4 +103,22 @@ pub struct SourceError {
 pub trait World {
     /// Finds, reads and digests a source's files. All problems found, not only the first.
     fn describe(&self, request: &SourceRequest) -> Result<SourceFacts, Vec<SourceError>>;
+
+    /// Reads a module.
+    ///
+    /// # Errors
+    /// Where there is none, or it can't be read. Unless a world says otherwise, there are no modules in it.
+    fn module(&self, request: &ModuleRequest) -> Result<ModuleText, SourceError> {
+        let shown = match request {
+            ModuleRequest::File { path, .. } => path,
+            ModuleRequest::Git { url, .. } => url,
+        };
+        Err(SourceError {
+            code: "ftp::module::not_found",
+            message: format!("there is no module {shown:?} here"),
+            label: "not found".into(),
+            help: None,
+            parameter: None,
+        })
+    }
 }

@@ -9,7 +9,7 @@ use lsp_types::{
 use super::diagnostics;
 use super::document::Document;
 use super::setup::Client;
-use crate::lang::Fix;
+use crate::lang::{Diagnostic, Fix};
 use crate::syntax::Span;
 
 pub(super) fn actions(document: &Document, params: &CodeActionParams, client: Client) -> CodeActionResponse {
@@ -49,7 +49,7 @@ pub(super) fn actions(document: &Document, params: &CodeActionParams, client: Cl
             });
         }
     }
-    let all: Vec<&Fix> = apart(document.findings.iter().filter_map(|finding| finding.fix.as_ref()));
+    let all: Vec<&Fix> = apart(document.findings.iter().filter_map(fix));
     if asked(&CodeActionKind::SOURCE_FIX_ALL) && !all.is_empty() {
         actions.push(CodeAction {
             title: "Fix all that can be fixed without doubt".into(),
@@ -61,8 +61,13 @@ pub(super) fn actions(document: &Document, params: &CodeActionParams, client: Cl
     actions.into_iter().map(CodeActionOrCommand::CodeAction).collect()
 }
 
+/// The fix of a finding, when it is one of this file.
+fn fix(finding: &Diagnostic) -> Option<&Fix> {
+    finding.fix.as_ref().filter(|fix| fix.span.file == 0)
+}
+
 fn touches(span: Span, other: Span) -> bool {
-    span.start <= other.end && other.start <= span.end
+    span.file == other.file && span.start <= other.end && other.start <= span.end
 }
 
 /// Fixes in the order of the file; of those that overlap, the first.
@@ -82,10 +87,5 @@ fn apart<'a>(fixes: impl Iterator<Item = &'a Fix>) -> Vec<&'a Fix> {
 
 fn edit<'a>(document: &Document, fixes: impl IntoIterator<Item = &'a Fix>) -> WorkspaceEdit {
     let edits = fixes.into_iter().map(|fix| TextEdit { range: document.range(fix.span), new_text: fix.text.clone() });
-    workspace_edit(document, edits.collect())
-}
-
-/// An edit of one document.
-pub(super) fn workspace_edit(document: &Document, edits: Vec<TextEdit>) -> WorkspaceEdit {
-    WorkspaceEdit::new(HashMap::from([(document.uri.clone(), edits)]))
+    WorkspaceEdit::new(HashMap::from([(document.uri.clone(), edits.collect())]))
 }

@@ -55,7 +55,7 @@ pub(super) fn answer(documents: &Documents, client: Client, request: Request) ->
         References::METHOD => reply::<References>(request, |params| {
             let declared = params.context.include_declaration;
             let place = place(&params.text_document_position);
-            Ok(place.map(|(document, offset)| navigation::references(document, offset, declared)))
+            Ok(place.map(|(document, offset)| navigation::references(documents, document, offset, declared)))
         }),
         DocumentHighlightRequest::METHOD => reply::<DocumentHighlightRequest>(request, |params| {
             let place = place(&params.text_document_position_params);
@@ -69,7 +69,7 @@ pub(super) fn answer(documents: &Documents, client: Client, request: Request) ->
         }),
         Rename::METHOD => reply::<Rename>(request, |params| {
             let place = place(&params.text_document_position);
-            place.map_or(Ok(None), |(document, at)| rename::rename(document, at, &params.new_name).map(Some))
+            place.map_or(Ok(None), |(document, at)| rename::rename(documents, document, at, &params.new_name).map(Some))
         }),
         Formatting::METHOD => {
             reply::<Formatting>(request, |params| Ok(find(&params.text_document.uri).and_then(edits::format)))

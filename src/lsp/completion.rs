@@ -4,14 +4,16 @@ use lsp_types::{
     CompletionItem, CompletionItemKind as Icon, CompletionTextEdit, Documentation, InsertTextFormat, TextEdit,
 };
 
-use super::context::{self, Call, Context};
+use super::context::{self, Call, Context, Local};
 use super::document::Document;
-use super::hover::{kind_phrase, markdown, parameter_page};
+use super::hover::{kind_phrase, markdown};
 use super::setup::Client;
+use super::slots::{self, Slot};
+use crate::lang;
 use crate::lang::index::{Symbol, SymbolKind};
 use crate::lang::metric;
-use crate::lang::signature::{Artifact, Default, Kind, Parameter, ParameterType, Registry, Signature};
-use crate::lang::value::Value;
+use crate::lang::signature::{Artifact, Default, Kind, ParameterType, Registry, Signature};
+use crate::lang::stdlib;
 use crate::lang::world::Task;
 use crate::methods;
 use crate::report::manual;
@@ -24,12 +26,14 @@ const STATEMENTS: &[(&str, &str, &str)] = &[
     ("set", "set ${1:finetune}($0)", "defaults for every use of a method in this file"),
     ("pipeline", "pipeline ${1:name} = $0", "a chain to run"),
     ("expect", "expect ${1:pipeline}.${2:accuracy} >= ${3:0.80}", "fails the run when it does not hold"),
+    ("recipe", "recipe ${1:name}(${2:base: model}) = $0", "a pipeline with parameters"),
+    ("use", "use $0", "makes what another file declares known here"),
     ("publish", "publish ${1:pipeline} to \"${2:out/model}\"", "writes the model as a Hugging Face directory"),
 ];
 
 pub(super) fn complete(document: &Document, offset: usize, client: Client) -> Vec<CompletionItem> {
-    let (context, word) = context::at(document.text(), offset);
-    let items = Items { document, registry: methods::registry(), client, word, all: vec![] };
+    let (context, word, locals) = context::at(document.text(), offset);
+    let items = Items { document, registry: methods::registry(), client, word, locals, all: vec![] };
     items.of(context)
 }
 
@@ -40,6 +44,7 @@ struct Items<'a> {
     client: Client,
     /// What a completion takes the place of.
     word: Span,
+    locals: Vec<Local<'a>>,
     all: Vec<CompletionItem>,
 }
 
@@ -53,20 +58,36 @@ impl Items<'_> {
                 self.symbols(|symbol| symbol.kind.is_value());
             }
             Context::Beginning => self.begin_chain(),
-            Context::Stage => self.methods(|method| method.kind == Kind::Stage && !method.input.is_empty()),
+            Context::Stage => self.stages(),
             Context::Argument(call) => self.argument(&call),
             Context::Value(call, name) => {
-                if let Some(parameter) = self.parameters(&call).into_iter().find(|parameter| parameter.name == name) {
-                    self.values(parameter);
+                if let Some(slot) = slots::of_call(self.document, &call).into_iter().find(|slot| slot.name == name) {
+                    self.values(&slot);
                 }
             }
-            Context::Plain => self.symbols(|symbol| symbol.kind.is_value()),
+            Context::Plain => {
+                self.locals(|_| true);
+                self.symbols(|symbol| symbol.kind.is_value());
+            }
+            Context::Condition => {
+                self.add("not", Icon::KEYWORD, "turns it round", None, None);
+                self.locals(|_| true);
+                self.symbols(|symbol| symbol.kind.is_value());
+            }
             Context::Method => self.methods(|_| true),
-            Context::Type => {
-                for ty in crate::lang::param_types() {
+            Context::Type { recipe } => {
+                for ty in lang::type_names(recipe) {
                     self.add(ty, Icon::TYPE_PARAMETER, "a type", None, None);
                 }
             }
+            Context::Module => self.add("std", Icon::MODULE, "the standard library", None, Some("std.$0".into())),
+            Context::Standard => {
+                for (name, text) in stdlib::MODULES {
+                    let summary = text.lines().next().unwrap_or("").trim_start_matches(['#', ' ']);
+                    self.add(name, Icon::MODULE, summary, None, None);
+                }
+            }
+            Context::Member(module) => self.members(module),
             Context::Pipeline => self.symbols(|symbol| symbol.kind == SymbolKind::Pipeline),
             Context::Metric(pipeline) => self.metrics(pipeline),
             Context::To => self.add("to", Icon::KEYWORD, "the directory to write to", None, None),
@@ -103,9 +124,7 @@ impl Items<'_> {
         for method in self.registry.iter().filter(|method| wanted(method)) {
             // A stage may do without parentheses, a source has its path, and a delta is only named.
             let requires = method.parameters.iter().any(|parameter| parameter.default == Default::Required);
-            // Where parentheses follow already, they stay.
-            let follows = self.document.text()[self.word.end..].starts_with('(');
-            let snippet = (requires && !follows).then(|| match method.kind {
+            let snippet = (requires && !self.is_called()).then(|| match method.kind {
                 Kind::Source => format!("{}(\"$0\")", method.name),
                 _ => format!("{}($0)", method.name),
             });
@@ -113,62 +132,119 @@ impl Items<'_> {
         }
     }
 
+    /// Names that the whole file knows.
     fn symbols(&mut self, wanted: impl Fn(&Symbol) -> bool) {
         let document = self.document;
         // A declaration can't be made with itself.
         let here = |symbol: &Symbol| symbol.span.start <= self.word.start && self.word.end <= symbol.span.end;
-        let symbols: Vec<&Symbol> =
-            document.index.symbols.iter().filter(|symbol| wanted(symbol) && !here(symbol)).collect();
+        let global = document.index.symbols.iter().filter(|symbol| symbol.kind.is_global());
+        let symbols: Vec<&Symbol> = global.filter(|symbol| wanted(symbol) && !here(symbol)).collect();
         for symbol in symbols {
-            let icon = if symbol.kind.is_value() { Icon::CONSTANT } else { Icon::VARIABLE };
-            self.add(&symbol.name.text, icon, &kind_phrase(symbol), symbol.docs.clone(), None);
+            self.symbol(symbol);
         }
+    }
+
+    fn symbol(&mut self, symbol: &Symbol) {
+        let icon = match symbol.kind {
+            SymbolKind::Recipe => Icon::FUNCTION,
+            SymbolKind::Module => Icon::MODULE,
+            kind if kind.is_value() => Icon::CONSTANT,
+            _ => Icon::VARIABLE,
+        };
+        let snippet =
+            (symbol.kind == SymbolKind::Recipe && !self.is_called()).then(|| format!("{}($0)", symbol.name.text));
+        self.add(&symbol.name.text, icon, &kind_phrase(symbol), symbol.docs.clone(), snippet);
+    }
+
+    /// Names that only the statement knows, by their types; of some only their use says which.
+    fn locals(&mut self, wanted: impl Fn(Option<&str>) -> bool) {
+        for (name, ty) in self.locals.clone() {
+            if wanted(ty) {
+                self.add(name, Icon::VARIABLE, ty.unwrap_or("a variable"), None, None);
+            }
+        }
+    }
+
+    /// Whether parentheses follow already, which stay then.
+    fn is_called(&self) -> bool {
+        self.document.text()[self.word.end..].starts_with('(')
     }
 
     /// What a chain may begin with.
     fn begin_chain(&mut self) {
-        let model = |artifact| matches!(artifact, Some(Artifact::Model | Artifact::Parametrised));
-        self.symbols(|symbol| model(symbol.artifact));
+        let model = |artifact| matches!(artifact, Some(Artifact::Model | Artifact::Parametrised | Artifact::Models));
+        self.locals(|ty| ty.is_none_or(|ty| ty == "model"));
+        self.symbols(|symbol| symbol.kind != SymbolKind::Recipe && model(symbol.artifact));
         self.methods(|method| method.kind == Kind::Stage && method.input.is_empty());
         self.methods(|method| method.kind == Kind::Source && method.output == Artifact::Model);
+        self.symbols(|symbol| matches!(symbol.kind, SymbolKind::Recipe | SymbolKind::Module));
+        self.add("if", Icon::KEYWORD, "a choice", None, Some("if ${1:condition} then $2 else $0".into()));
     }
 
-    /// The parameters a call may name: its method's and, of `peft`, those of the delta method given.
-    fn parameters(&self, call: &Call) -> Vec<&'static Parameter> {
-        let Some(method) = self.registry.get(call.method) else { return vec![] };
-        let takes_delta = method.parameters.iter().any(|parameter| parameter.ty == ParameterType::Delta);
-        let delta = call.first.filter(|_| takes_delta).and_then(|name| self.registry.get(name));
-        method.parameters.iter().chain(delta.into_iter().flat_map(|delta| &delta.parameters)).collect()
+    /// What may stand behind an arrow.
+    fn stages(&mut self) {
+        self.methods(|method| method.kind == Kind::Stage && !method.input.is_empty());
+        self.locals(|ty| ty == Some("recipe"));
+        self.symbols(|symbol| matches!(symbol.kind, SymbolKind::Recipe | SymbolKind::Module));
+        let each = "each(${1:seed} in ${2:1..5}) $0";
+        self.add("each", Icon::KEYWORD, "a model for every value", None, Some(each.into()));
+        self.add("if", Icon::KEYWORD, "a choice", None, Some("if ${1:condition} then $0".into()));
+    }
+
+    fn members(&mut self, module: &str) {
+        let document = self.document;
+        let Some(module) = document.index.module(module).and_then(|module| module.index.as_deref()) else { return };
+        let usable = |symbol: &&Symbol| symbol.kind.is_global() && symbol.kind != SymbolKind::Module;
+        for symbol in module.symbols.iter().filter(usable) {
+            self.symbol(symbol);
+        }
     }
 
     /// Behind `(` or `,`: the value of the next parameter that needs no name, then names of parameters.
     fn argument(&mut self, call: &Call) {
-        let parameters = self.parameters(call);
-        let positional = parameters.iter().filter(|parameter| parameter.positional).nth(call.position);
+        let document = self.document;
+        let slots = slots::of_call(document, call);
+        let mut positional = slots.iter().filter(|slot| slot.positional);
+        let given: Vec<&str> =
+            positional.by_ref().take(call.position).map(|slot| slot.name).chain(call.given.iter().copied()).collect();
         // Arguments without names come first.
-        if let Some(parameter) = positional.filter(|one| call.given.is_empty() && !call.given.contains(&one.name)) {
-            self.values(parameter);
+        if let Some(slot) = positional.next().filter(|_| call.given.is_empty()) {
+            self.values(slot);
         }
-        let given = parameters.iter().filter(|parameter| parameter.positional).take(call.position);
-        let given: Vec<&str> = given.map(|parameter| parameter.name).chain(call.given.iter().copied()).collect();
-        for parameter in parameters.into_iter().filter(|parameter| !given.contains(&parameter.name)) {
-            let detail = manual::type_text(&parameter.ty).replace('`', "");
-            let text = format!("{} = ", parameter.name);
-            self.add(parameter.name, Icon::PROPERTY, &detail, Some(parameter_page(parameter)), None);
+        for slot in slots.iter().filter(|slot| !given.contains(&slot.name)) {
+            let detail = manual::type_text(slot.ty).replace('`', "");
+            self.add(slot.name, Icon::PROPERTY, &detail, Some(slot.docs.clone()), None);
             if let Some(CompletionItem { text_edit: Some(CompletionTextEdit::Edit(edit)), .. }) = self.all.last_mut() {
-                edit.new_text = text;
+                edit.range = document.range(self.word);
+                edit.new_text = format!("{} = ", slot.name);
             }
         }
     }
 
     /// What may be given to a parameter.
-    fn values(&mut self, parameter: &Parameter) {
-        match &parameter.ty {
-            ParameterType::Artifact(artifact) => self.symbols(|symbol| symbol.artifact == Some(*artifact)),
-            ParameterType::Delta => self.methods(|method| method.kind == Kind::Delta),
+    fn values(&mut self, slot: &Slot) {
+        match slot.ty {
+            ParameterType::Artifact(artifact) => {
+                let ty = match artifact {
+                    Artifact::Text => "text",
+                    Artifact::Labelled => "labelled",
+                    _ => "model",
+                };
+                self.locals(|local| slots::may_be(ty, local));
+                self.symbols(|symbol| symbol.artifact == Some(*artifact) && symbol.kind != SymbolKind::Recipe);
+            }
+            ParameterType::Delta | ParameterType::DeltaName => {
+                self.locals(|local| slots::may_be("delta", local));
+                self.methods(|method| method.kind == Kind::Delta);
+            }
+            ParameterType::Recipe(_) => {
+                self.locals(|local| slots::may_be("recipe", local));
+                self.symbols(|symbol| symbol.kind == SymbolKind::Recipe);
+                self.methods(|method| method.kind == Kind::Stage && !method.input.is_empty());
+            }
             ParameterType::Choice(choices) => {
                 for choice in *choices {
-                    self.add(choice, Icon::ENUM_MEMBER, &format!("a choice of {}", parameter.name), None, None);
+                    self.add(choice, Icon::ENUM_MEMBER, &format!("a choice of {}", slot.name), None, None);
                 }
             }
             ty => {
@@ -176,10 +252,11 @@ impl Items<'_> {
                     self.add("true", Icon::CONSTANT, "", None, None);
                     self.add("false", Icon::CONSTANT, "", None, None);
                 }
-                self.symbols(|symbol| symbol.value_type.as_ref().is_some_and(|value| fits(ty, value)));
+                self.locals(|local| local.is_none_or(|local| slots::fits(ty, local)));
+                self.symbols(|symbol| symbol.value_type.as_ref().is_some_and(|value| slots::fits(ty, value)));
             }
         }
-        if parameter.default == Default::Value(Value::None) {
+        if slot.optional {
             self.add("none", Icon::CONSTANT, "no value", None, None);
         }
     }
@@ -204,22 +281,4 @@ impl Items<'_> {
             self.add(name, Icon::FIELD, better, None, None);
         }
     }
-}
-
-/// Whether a value of this type, by the name `param` has for it, may be given to a parameter.
-fn fits(ty: &ParameterType, value: &str) -> bool {
-    let fitting: &[&str] = match ty {
-        ParameterType::Bool => &["bool"],
-        ParameterType::Int { .. } => &["int"],
-        ParameterType::Float { .. } => &["int", "float", "ratio"],
-        ParameterType::Ratio => &["float", "ratio"],
-        ParameterType::String => &["string"],
-        ParameterType::Strings => &["list"],
-        ParameterType::Epochs => &["int", "float", "epochs"],
-        ParameterType::Steps => &["int", "steps"],
-        ParameterType::StepsOrRatio => &["float", "ratio", "steps"],
-        ParameterType::Duration => &["duration"],
-        ParameterType::Choice(_) | ParameterType::Artifact(_) | ParameterType::Delta => &[],
-    };
-    fitting.contains(&value)
 }

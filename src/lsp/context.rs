@@ -20,12 +20,20 @@ pub(super) enum Context<'a> {
     Argument(Call<'a>),
     /// The value of an argument with a name.
     Value(Call<'a>, &'a str),
-    /// Any plain value: a `param`'s, a bound, an item of a list.
+    /// Any value: a `param`'s, a bound, an item of a list.
     Plain,
     /// Behind `set`.
     Method,
-    /// The type of a `param`.
-    Type,
+    /// The type of a `param`, or of a recipe's parameter.
+    Type { recipe: bool },
+    /// Behind `if` and `not`.
+    Condition,
+    /// Behind `use`.
+    Module,
+    /// Behind `use std.`.
+    Standard,
+    /// Behind the dot of a module's name.
+    Member(&'a str),
     /// Behind `expect` or `publish`.
     Pipeline,
     /// Behind the dot of `expect`.
@@ -39,7 +47,10 @@ pub(super) enum Context<'a> {
 /// The call whose parentheses a place is in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Call<'a> {
+    /// Its name or path.
     pub method: &'a str,
+    /// It stands behind an arrow.
+    pub piped: bool,
     /// The names of the arguments before this one.
     pub given: Vec<&'a str>,
     /// How many arguments without names come before this one.
@@ -57,18 +68,21 @@ enum Token<'a> {
     Sign(char),
 }
 
-/// The context of a byte offset, and the span of the word that is being written there.
-pub(super) fn at(text: &str, offset: usize) -> (Context<'_>, Span) {
+/// A name that only means something in the statement: a recipe's parameter, a variable; with its type, where it has one.
+pub(super) type Local<'a> = (&'a str, Option<&'a str>);
+
+/// The context of a byte offset, the span of the word that is being written there, and the local names known there.
+pub(super) fn at(text: &str, offset: usize) -> (Context<'_>, Span, Vec<Local<'_>>) {
     let before = &text[..offset];
     let prefix = before.trim_end_matches(is_word);
     // The rest of the word behind the cursor is replaced too.
     let rest = text[offset..].find(|c: char| !is_word(c)).unwrap_or(text.len() - offset);
     let word = Span::new(prefix.len(), offset + rest);
     let start = statement_start(prefix);
-    let Some(tokens) = tokens(&prefix[start..]) else { return (Context::Nothing, word) };
+    let Some(tokens) = tokens(&prefix[start..]) else { return (Context::Nothing, word, vec![]) };
     let line = &prefix[prefix.rfind('\n').map_or(0, |at| at + 1)..];
     let begins_line = line.trim().is_empty();
-    (context(&tokens, begins_line), word)
+    (context(&tokens, begins_line), word, locals(&tokens))
 }
 
 fn is_word(c: char) -> bool {
@@ -77,7 +91,7 @@ fn is_word(c: char) -> bool {
 
 /// Where the last line begins that begins with a keyword.
 fn statement_start(text: &str) -> usize {
-    let keywords = ["param", "let", "set", "pipeline", "expect", "publish"];
+    let keywords = ["param", "let", "set", "pipeline", "expect", "publish", "recipe", "use"];
     let begins = |line: &str| {
         let line = line.trim_start();
         keywords.iter().any(|keyword| line.strip_prefix(keyword).is_some_and(|rest| !rest.starts_with(is_word)))
@@ -108,7 +122,7 @@ fn tokens(text: &str) -> Option<Vec<Token<'_>>> {
                 rest.find(|c: char| !is_word(c) && c != '.').unwrap_or(rest.len())
             }
             c if is_word(c) => {
-                let length = rest.find(|c: char| !is_word(c)).unwrap_or(rest.len());
+                let length = path(rest);
                 tokens.push(Token::Word(&rest[..length]));
                 length
             }
@@ -128,6 +142,16 @@ fn tokens(text: &str) -> Option<Vec<Token<'_>>> {
     Some(tokens)
 }
 
+/// The length of a name, or of two with a dot between them.
+fn path(text: &str) -> usize {
+    let name = |text: &str| text.find(|c: char| !is_word(c)).unwrap_or(text.len());
+    let first = name(text);
+    match text[first..].strip_prefix('.').map(name) {
+        Some(second) if second > 0 => first + 1 + second,
+        _ => first,
+    }
+}
+
 /// The length of a string; one that has no end on its line ends with the line, unless the text does.
 fn string(text: &str) -> Option<usize> {
     let mut escaped = false;
@@ -142,34 +166,98 @@ fn string(text: &str) -> Option<usize> {
 }
 
 fn context<'a>(tokens: &[Token<'a>], begins_line: bool) -> Context<'a> {
+    use Token::{Arrow, Sign, Word};
+    match tokens {
+        [Word("use")] => return Context::Module,
+        [Word("use"), Word("std"), Sign('.')] => return Context::Standard,
+        [Word("expect"), .., Word(pipeline), Sign('.')] => return Context::Metric(pipeline),
+        [.., Word(module), Sign('.')] => return Context::Member(module),
+        // `1..`
+        [.., Sign('.')] => return Context::Plain,
+        [.., Arrow] => return Context::Stage,
+        _ => {}
+    }
     let open = open_brackets(tokens);
-    let last = tokens.last().copied();
     if let Some((opened, bracket)) = open.last() {
-        return match bracket {
-            '(' => in_call(&tokens[..*opened], &tokens[opened + 1..]),
+        let (before, inside) = (&tokens[..*opened], &tokens[opened + 1..]);
+        return match (bracket, before) {
+            _ if matches!(inside, [.., Word("if" | "not")]) => Context::Condition,
+            ('(', [Word("recipe"), Word(_)]) => in_parameters(inside),
+            ('(', [Word("use"), ..]) => Context::Nothing,
+            ('(', [.., Word("each")]) => in_each(inside),
+            // Stages in parentheses, behind `each(..)`, `then` and `else`.
+            ('(', [.., Sign(')') | Word("then" | "else")]) if inside.is_empty() => Context::Stage,
+            ('(', [.., Word(_)]) => in_call(before, inside),
+            ('(', _) => Context::Nothing,
             _ => Context::Plain,
         };
     }
-    let goes_on = matches!(last, Some(Token::Arrow | Token::Sign('=' | ':' | '.' | '>' | '<')));
-    if begins_line && !goes_on {
+    let last = tokens.last();
+    let goes_on = matches!(last, Some(Sign('=' | ':' | '>' | '<' | ')') | Word("then" | "else")));
+    if begins_line && (!goes_on || last == Some(&Sign(')'))) {
         return Context::Statement;
-    }
-    if last == Some(Token::Arrow) {
-        return Context::Stage;
     }
     match tokens {
         [] => Context::Statement,
-        [Token::Word("let"), Token::Word(_), Token::Sign('=')] => Context::Bound,
-        [Token::Word("pipeline"), Token::Word(_), Token::Sign('=')] => Context::Beginning,
-        [Token::Word("set")] => Context::Method,
-        [Token::Word("param"), Token::Word(_), Token::Sign(':')] => Context::Type,
-        [Token::Word("param"), .., Token::Sign('=')] => Context::Plain,
-        [Token::Word("expect" | "publish")] => Context::Pipeline,
-        [Token::Word("expect"), Token::Word(pipeline), Token::Sign('.')] => Context::Metric(pipeline),
-        [Token::Word("expect"), .., Token::Sign('=' | '<' | '>')] => Context::Plain,
-        [Token::Word("publish"), Token::Word(_)] => Context::To,
+        [Word("let"), Word(_), Sign('=')] => Context::Bound,
+        [Word("pipeline"), Word(_), Sign('=')] | [Word("recipe"), .., Sign('=')] => Context::Beginning,
+        [Word("set")] => Context::Method,
+        [Word("param"), Word(_), Sign(':')] => Context::Type { recipe: false },
+        [Word("param"), .., Sign('=')] | [Word("expect"), .., Sign('=' | '<' | '>')] => Context::Plain,
+        [Word("expect" | "publish")] | [Word("expect"), .., Sign('-')] => Context::Pipeline,
+        [Word("publish"), Word(_)] => Context::To,
+        [.., Word("if" | "not")] => Context::Condition,
+        [.., Word("then" | "else")] => Context::Stage,
+        // Behind `each(..)` stands what is done for each.
+        [.., Sign(')')] if behind_each(tokens) => Context::Stage,
         _ => Context::Nothing,
     }
+}
+
+/// Whether the parenthesis that was closed last is that of an `each`.
+fn behind_each(tokens: &[Token]) -> bool {
+    let open = open_brackets(&tokens[..tokens.len() - 1]);
+    let opened = open.last().and_then(|(opened, _)| opened.checked_sub(1));
+    opened.is_some_and(|before| tokens[before] == Token::Word("each"))
+}
+
+/// A place among a recipe's parameters.
+fn in_parameters<'a>(inside: &[Token<'a>]) -> Context<'a> {
+    match inside {
+        [.., Token::Sign(':')] => Context::Type { recipe: true },
+        [.., Token::Sign('=')] => Context::Plain,
+        _ => Context::Nothing,
+    }
+}
+
+/// A place among the variables of an `each`.
+fn in_each<'a>(inside: &[Token<'a>]) -> Context<'a> {
+    match inside {
+        [.., Token::Word("in")] => Context::Plain,
+        _ => Context::Nothing,
+    }
+}
+
+/// Parameters of a recipe and variables of `each`es up to here.
+fn locals<'a>(tokens: &[Token<'a>]) -> Vec<Local<'a>> {
+    use Token::{Sign, Word};
+    let mut locals = vec![];
+    let is_recipe = tokens.first() == Some(&Word("recipe"));
+    for (at, window) in tokens.windows(3).enumerate() {
+        match window {
+            [Word(name), Sign(':'), Word(ty)] if is_recipe => locals.push((*name, Some(*ty))),
+            [Sign('(' | ','), Word(name), Word("in")] if in_each_at(&tokens[..=at]) => locals.push((*name, None)),
+            _ => {}
+        }
+    }
+    locals
+}
+
+/// Whether the bracket or comma at the end of these stands in the parentheses of an `each`.
+fn in_each_at(tokens: &[Token]) -> bool {
+    let open = open_brackets(tokens);
+    let before = open.last().and_then(|(opened, _)| opened.checked_sub(1));
+    before.is_some_and(|before| tokens[before] == Token::Word("each"))
 }
 
 /// The brackets that are not closed, with their places.
@@ -189,8 +277,9 @@ fn open_brackets(tokens: &[Token]) -> Vec<(usize, char)> {
 
 /// A place inside the parentheses behind `before`, after `inside`.
 fn in_call<'a>(before: &[Token<'a>], inside: &[Token<'a>]) -> Context<'a> {
-    let Some(Token::Word(method)) = before.last() else { return Context::Plain };
-    let mut call = Call { method, ..Call::default() };
+    let Some(Token::Word(method)) = before.last() else { return Context::Nothing };
+    let piped = before.len() > 1 && before[before.len() - 2] == Token::Arrow;
+    let mut call = Call { method, piped, ..Call::default() };
     let mut depth = 0;
     let mut named: Option<&str> = None;
     let mut argument: Vec<Token> = vec![];
@@ -274,7 +363,31 @@ mod tests {
         assert_eq!(of("expect small.acc|"), Context::Metric("small"));
         assert_eq!(of("expect small.accuracy >= |"), Context::Plain);
         assert_eq!(of("publish small |"), Context::To);
-        assert_eq!(of("param a: |"), Context::Type);
+        assert_eq!(of("param a: |"), Context::Type { recipe: false });
+        assert_eq!(of("expect a.accuracy - |"), Context::Pipeline);
+        assert_eq!(of("expect a.accuracy - b.|"), Context::Metric("b"));
+        assert_eq!(of("expect mean(a.|"), Context::Metric("a"));
         assert_eq!(of("set |"), Context::Method);
+    }
+
+    #[test]
+    fn recipes_modules_and_choices_have_their_places() {
+        assert_eq!(of("use |"), Context::Module);
+        assert_eq!(of("use std.a|"), Context::Standard);
+        assert_eq!(of("pipeline p = b -> team.|"), Context::Member("team"));
+        assert_eq!(of("pipeline p = b -> finetune(team.|)"), Context::Member("team"));
+        assert_eq!(of("recipe r(a: |"), Context::Type { recipe: true });
+        assert_eq!(of("recipe r(a: model, |"), Context::Nothing);
+        assert_eq!(of("recipe r(a: model) = |"), Context::Beginning);
+        assert_eq!(of("pipeline p = b -> if |"), Context::Condition);
+        assert_eq!(of("pipeline p = b -> if quick then |"), Context::Stage);
+        assert_eq!(of("pipeline p = b -> each(seed in |"), Context::Plain);
+        assert_eq!(of("pipeline p = b -> each(seed in 1..3) |"), Context::Stage);
+        assert_eq!(of("pipeline p = b -> each(seed in 1..3) (|"), Context::Stage);
+        assert_eq!(of("pipeline p = b -> each(seed in 1..3) (a -> |"), Context::Stage);
+        let Context::Argument(call) = of("pipeline p = b -> team.robust(a, |") else { panic!() };
+        assert_eq!((call.method, call.piped, call.position), ("team.robust", true, 1));
+        let text = "recipe r(a: model, n: int = 1) = a -> each(seed in 1..3, m in [x]) finetune(|";
+        assert_eq!(at(text, text.len() - 1).2, [("a", Some("model")), ("n", Some("int")), ("seed", None), ("m", None)]);
     }
 }

@@ -1,22 +1,26 @@
 //! An open file: its text, its tree, and what its names stand for.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use lsp_types::{Position, Range, TextDocumentContentChangeEvent, Uri};
+use lsp_types::{Location, Position, Range, TextDocumentContentChangeEvent, Uri};
 
+use super::modules::{self, Answers, Module};
 use super::position::{Encoding, Lines};
 use super::uri;
 use crate::lang::Diagnostic;
-use crate::lang::index::Index;
+use crate::lang::index::{Index, Symbol, SymbolId, Target};
 use crate::lang::ir::Program;
-use crate::lang::signature::Registry;
-use crate::syntax::{self, Source, Span};
+use crate::methods;
+use crate::syntax::{self, Source, Span, ast};
 
 pub(super) struct Document {
     pub uri: Uri,
+    /// Its canonical path, as modules are named; its address when it is nowhere yet.
+    pub name: String,
     pub version: i32,
-    /// Its text, and its path as its name.
     pub source: Source,
+    tree: ast::File,
     pub index: Index,
     lines: Lines,
     encoding: Encoding,
@@ -24,30 +28,39 @@ pub(super) struct Document {
     pub findings: Vec<Diagnostic>,
     /// The program of the last text without errors.
     pub program: Option<Program>,
+    /// The modules it uses directly, as of the last check.
+    pub modules: Vec<(ast::Origin, Arc<Module>)>,
+    /// All modules below it, in the order of [`Span::file`], as of the last check.
+    pub below: Vec<Source>,
     /// Changed since the last check, or what it asks about has.
     pub unchecked: bool,
 }
 
 impl Document {
-    pub fn new(uri: Uri, version: i32, text: String, encoding: Encoding, registry: &Registry) -> Self {
-        let name = uri::path(&uri).map_or_else(|| uri.as_str().to_owned(), |path| path.display().to_string());
+    pub fn new(uri: Uri, version: i32, text: String, encoding: Encoding) -> Self {
+        let path = uri::path(&uri).map(|path| std::fs::canonicalize(&path).unwrap_or(path));
+        let name = path.map_or_else(|| uri.as_str().to_owned(), |path| path.display().to_string());
         let mut document = Self {
             uri,
             version,
             lines: Lines::new("", encoding),
-            source: Source { name, text },
+            source: Source::new(&name, text),
+            name,
+            tree: ast::File { docs: None, statements: vec![] },
             index: Index::default(),
             encoding,
             findings: vec![],
             program: None,
+            modules: vec![],
+            below: vec![],
             unchecked: true,
         };
-        document.read(registry);
+        document.read();
         document
     }
 
     /// Applies edits one after the other.
-    pub fn edit(&mut self, version: i32, changes: Vec<TextDocumentContentChangeEvent>, registry: &Registry) {
+    pub fn edit(&mut self, version: i32, changes: Vec<TextDocumentContentChangeEvent>) {
         for change in changes {
             match change.range {
                 Some(range) => {
@@ -60,14 +73,46 @@ impl Document {
             self.lines = Lines::new(&self.source.text, self.encoding);
         }
         self.version = version;
-        self.read(registry);
+        self.read();
     }
 
-    fn read(&mut self, registry: &Registry) {
+    fn read(&mut self) {
         self.lines = Lines::new(&self.source.text, self.encoding);
-        let (file, _) = syntax::parse(&self.source);
-        self.index = Index::new(&file, registry);
+        (self.tree, _) = syntax::parse(&self.source);
+        self.index = self.index_of(&self.tree);
         self.unchecked = true;
+    }
+
+    /// The index of a tree that stands in the place of this file's.
+    pub fn index_of(&self, tree: &ast::File) -> Index {
+        Index::new(tree, methods::registry(), &|used| {
+            let module = self.modules.iter().find(|(origin, _)| same(origin, &used.origin));
+            module.map(|(_, module)| Arc::clone(&module.index))
+        })
+    }
+
+    /// Takes in the modules that the last check has read.
+    pub fn set_modules(&mut self, answers: &Answers) {
+        let modules = modules::of_file(&self.tree, answers, &self.modules);
+        let unchanged = modules.len() == self.modules.len()
+            && modules.iter().zip(&self.modules).all(|(new, old)| new.0 == old.0 && Arc::ptr_eq(&new.1, &old.1));
+        if !unchanged {
+            self.modules = modules;
+            self.index = self.index_of(&self.tree);
+        }
+    }
+
+    /// What a symbol that is a module holds.
+    pub fn module(&self, symbol: SymbolId) -> Option<&Arc<Module>> {
+        let origin = &self.index.module_of(symbol)?.origin;
+        self.modules.iter().find(|(one, _)| same(one, origin)).map(|(_, module)| module)
+    }
+
+    /// A module's symbol that a name stands for.
+    pub fn member(&self, target: &Target) -> Option<(&Arc<Module>, &Symbol)> {
+        let Target::Member { module, symbol } = target else { return None };
+        let module = self.module(*module)?;
+        Some((module, module.index.symbols.get(*symbol)?))
     }
 
     pub fn text(&self) -> &str {
@@ -92,7 +137,30 @@ impl Document {
         self.lines.span(self.text(), range)
     }
 
+    /// A place in this file or in a module below it.
+    pub fn location(&self, span: Span) -> Option<Location> {
+        match span.file.checked_sub(1) {
+            None => Some(Location::new(self.uri.clone(), self.range(span))),
+            Some(module) => modules::location(self.below.get(module)?, span, self.encoding),
+        }
+    }
+
+    /// A place in a module.
+    pub fn location_in(&self, module: &Module, span: Span) -> Option<Location> {
+        modules::location(&module.source, span, self.encoding)
+    }
+
     pub fn slice(&self, span: Span) -> &str {
         self.text().get(span.start..span.end).unwrap_or("")
+    }
+}
+
+/// Whether two `use`s name the same module in the same way, wherever they stand.
+fn same(one: &ast::Origin, other: &ast::Origin) -> bool {
+    use ast::Origin;
+    match (one, other) {
+        (Origin::Standard(a, b), Origin::Standard(c, d)) => a.text == c.text && b.text == d.text,
+        (Origin::File(a), Origin::File(b)) => a.kind == b.kind,
+        _ => false,
     }
 }

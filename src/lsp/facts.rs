@@ -12,12 +12,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crossbeam_channel::{Receiver, Sender};
 use indexmap::IndexMap;
 
+use super::modules::Answers;
 use crate::data::FileWorld;
 use crate::lang::value::Value;
-use crate::lang::world::{SourceError, SourceFacts, SourceRequest, World};
+use crate::lang::world::{ModuleRequest, ModuleText, SourceError, SourceFacts, SourceRequest, World};
 
 /// Answers that are remembered. Beyond these, those that no open document asks for are forgotten.
 const REMEMBERED: usize = 256;
+
+/// Bytes a module may have. It is read while somebody types.
+const MODULE: u64 = 1 << 20;
 
 type Answer = Result<SourceFacts, Vec<SourceError>>;
 
@@ -69,11 +73,18 @@ impl Facts {
         Self { known: HashMap::new(), asked: HashMap::new(), wanted, jobs, readings }
     }
 
-    /// Runs a check of a document in this directory, and has read what it asked in vain.
-    pub fn answer<T>(&mut self, document: &str, directory: &Path, check: impl FnOnce(&dyn World) -> T) -> T {
-        let world = Remembered { facts: self, directory, asked: RefCell::default() };
+    /// Runs a check of a document in this directory, and has read what it asked in vain. `open` are the texts of open
+    /// files, by canonical path. Also the modules that the check has read.
+    pub fn answer<T>(
+        &mut self,
+        document: &str,
+        directory: &Path,
+        open: &HashMap<&str, &str>,
+        check: impl FnOnce(&dyn World) -> T,
+    ) -> (T, Answers) {
+        let world = Remembered { facts: self, directory, open, asked: RefCell::default(), modules: RefCell::default() };
         let result = check(&world);
-        let asked = world.asked.into_inner();
+        let (asked, modules) = (world.asked.into_inner(), world.modules.into_inner());
         self.asked.insert(document.to_owned(), asked.keys().cloned().collect());
         self.share_wanted();
         for (question, request) in asked {
@@ -86,7 +97,7 @@ impl Facts {
             }
         }
         self.forget();
-        result
+        (result, modules)
     }
 
     /// Takes in what the reader found. The documents that asked for it.
@@ -153,7 +164,9 @@ impl Facts {
 struct Remembered<'a> {
     facts: &'a Facts,
     directory: &'a Path,
+    open: &'a HashMap<&'a str, &'a str>,
     asked: RefCell<IndexMap<Question, SourceRequest>>,
+    modules: RefCell<Answers>,
 }
 
 impl World for Remembered<'_> {
@@ -162,6 +175,29 @@ impl World for Remembered<'_> {
         let answer = self.facts.known.get(&question).and_then(|known| known.answer.clone());
         self.asked.borrow_mut().insert(question, request.clone());
         answer.unwrap_or_else(|| Ok(unknown()))
+    }
+
+    fn module(&self, request: &ModuleRequest) -> Result<ModuleText, SourceError> {
+        if let ModuleRequest::File { directory, path } = request {
+            // Something else than a file may keep whoever reads it waiting for ever.
+            let file = self.directory.join(directory).join(path);
+            if std::fs::metadata(&file).is_ok_and(|data| !data.is_file() || data.len() > MODULE) {
+                return Err(SourceError {
+                    code: "ftp::module::not_found",
+                    message: format!("{} is no file of this language", file.display()),
+                    label: "no such module".into(),
+                    help: Some("write the path of a `.ftp` file, relative to this one".into()),
+                    parameter: None,
+                });
+            }
+        }
+        let mut found = FileWorld::new(self.directory).module(request)?;
+        found.name = found.key.clone();
+        if let Some(text) = self.open.get(found.key.as_str()) {
+            found.text = (*text).to_owned();
+        }
+        self.modules.borrow_mut().push((request.clone(), found.clone()));
+        Ok(found)
     }
 }
 
@@ -177,7 +213,7 @@ fn beginning(directory: &Path, request: &SourceRequest) -> PathBuf {
         _ => "",
     };
     let literal = pattern.split(['*', '?', '[', '{']).next().unwrap_or("");
-    directory.join(literal.trim_start_matches("./"))
+    directory.join(&request.directory).join(literal.trim_start_matches("./"))
 }
 
 /// Reads what is asked for, one after the other.

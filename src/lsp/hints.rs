@@ -35,5 +35,7 @@ pub(super) fn short(artifact: Artifact) -> &'static str {
         Artifact::Labelled => "Labelled",
         Artifact::Model => "Model",
         Artifact::Parametrised => "Model + delta",
+        Artifact::Models => "Models",
+        Artifact::Ensemble => "Ensemble",
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use lsp_types::{Hover, HoverContents, MarkupContent, MarkupKind};
 
 use super::document::Document;
+use super::modules::Module;
 use crate::lang::explain::{self, Block, Page};
 use crate::lang::index::{Mention, Symbol, SymbolKind, Target};
 use crate::lang::metric;
@@ -12,7 +13,7 @@ use crate::lang::signature::{Default, Kind, Parameter};
 use crate::lang::world::{SourceFacts, Task};
 use crate::methods;
 use crate::report::manual;
-use crate::syntax::Span;
+use crate::syntax::{Source, Span};
 
 /// Lines of a declaration that are shown.
 const LINES: usize = 12;
@@ -20,7 +21,8 @@ const LINES: usize = 12;
 pub(super) fn hover(document: &Document, offset: usize) -> Option<Hover> {
     let mention = document.index.at(offset);
     let mut parts: Vec<String> = mention.and_then(|mention| about(document, mention)).into_iter().collect();
-    let here = |span: Option<Span>| span.is_some_and(|span| span.start <= offset && offset <= span.end);
+    let here =
+        |span: Option<Span>| span.is_some_and(|span| span.file == 0 && span.start <= offset && offset <= span.end);
     let mut codes: Vec<&str> =
         document.findings.iter().filter(|one| here(one.span)).map(|finding| finding.code).collect();
     codes.dedup();
@@ -44,8 +46,11 @@ fn about(document: &Document, mention: &Mention) -> Option<String> {
     let name = document.slice(mention.span);
     match &mention.target {
         Target::Declaration(symbol) | Target::Symbol(symbol) => {
-            document.index.symbols.get(*symbol).map(|symbol| declared(document, symbol))
+            let declared = document.index.symbols.get(*symbol)?;
+            let module = document.module(*symbol).map(|module| contents(module));
+            Some(said(&document.source, declared) + &module.unwrap_or_default() + &data(document, declared))
         }
+        Target::Member { .. } => document.member(&mention.target).map(|(module, symbol)| said(&module.source, symbol)),
         Target::Method(method) => methods::registry().get(method).map(manual::page),
         Target::Parameter { method, parameter: name } => parameter_of(method, name),
         Target::Choice { method, parameter } => {
@@ -57,13 +62,18 @@ fn about(document: &Document, mention: &Mention) -> Option<String> {
             known
                 .then(|| format!("`{name}`: a metric, {better}; on the `test` split where there is one, else on `dev`"))
         }
+        Target::Fold => match name {
+            "mean" | "min" | "max" => Some(format!("the `{name}` over the models of a list")),
+            "std" => Some("the standard deviation over the models of a list".into()),
+            _ => None,
+        },
         Target::Type | Target::Unit | Target::Literal | Target::Unknown => None,
     }
 }
 
-/// A declaration with what it is, its documentation, and for data what the files hold.
-fn declared(document: &Document, symbol: &Symbol) -> String {
-    let statement = document.slice(symbol.span);
+/// A declaration with what it is and its documentation.
+fn said(source: &Source, symbol: &Symbol) -> String {
+    let statement = source.text.get(symbol.span.start..symbol.span.end).unwrap_or("");
     let mut shown: Vec<&str> = statement.lines().take(LINES).collect();
     if statement.lines().count() > LINES {
         shown.push("# ..");
@@ -72,10 +82,24 @@ fn declared(document: &Document, symbol: &Symbol) -> String {
     if let Some(docs) = &symbol.docs {
         let _ = write!(text, "\n\n{docs}");
     }
+    text
+}
+
+/// What the files of declared data hold, as of the last text without errors.
+fn data(document: &Document, symbol: &Symbol) -> String {
     let mut nodes = document.program.iter().flat_map(|program| &program.nodes);
-    let data = nodes.find(|node| node.kind == Kind::Source && node.label == symbol.name.text);
-    if let Some(facts) = data.and_then(|node| node.source.as_ref()) {
-        text += &found(facts);
+    let node = nodes.find(|node| node.kind == Kind::Source && node.span.file == 0 && node.label == symbol.name.text);
+    node.and_then(|node| node.source.as_ref()).map(found).unwrap_or_default()
+}
+
+/// What a module says of itself and declares.
+fn contents(module: &Module) -> String {
+    let (tree, _) = crate::syntax::parse(&module.source);
+    let mut text = tree.docs.map(|docs| format!("\n\n{docs}")).unwrap_or_default();
+    let global = module.index.symbols.iter().filter(|symbol| symbol.kind.is_global());
+    for symbol in global.filter(|symbol| symbol.kind != SymbolKind::Module) {
+        let docs = symbol.docs.as_deref().and_then(|docs| docs.lines().next()).unwrap_or("");
+        let _ = write!(text, "\n- `{}`, {}. {docs}", symbol.name.text, kind_phrase(symbol));
     }
     text
 }
@@ -115,6 +139,10 @@ pub(super) fn kind_phrase(symbol: &Symbol) -> String {
         SymbolKind::Value => ty.map_or_else(|| "a plain value".into(), str::to_owned),
         SymbolKind::Chain => symbol.artifact.map_or("a chain", |artifact| artifact.phrase()).to_owned(),
         SymbolKind::Pipeline => "a pipeline".into(),
+        SymbolKind::Recipe => "a recipe".into(),
+        SymbolKind::Parameter => ty.map_or_else(|| "a parameter".into(), |ty| format!("parameter, {ty}")),
+        SymbolKind::Variable => ty.map_or_else(|| "a variable".into(), |ty| format!("variable, {ty}")),
+        SymbolKind::Module => "a module".into(),
         SymbolKind::Broken => "has a syntax error".into(),
     }
 }
@@ -129,6 +157,7 @@ pub(super) fn parameter_page(parameter: &Parameter) -> String {
     let default = match &parameter.default {
         Default::Required => "required".to_owned(),
         Default::Value(value) => format!("default `{value}`"),
+        Default::Written => "has a default".to_owned(),
     };
     let ty = manual::type_text(&parameter.ty);
     format!("{ty}; {default}\n\n{}{}", parameter.doc, manual::class_text(parameter))

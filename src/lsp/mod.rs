@@ -14,11 +14,13 @@ mod edits;
 mod facts;
 mod hints;
 mod hover;
+mod modules;
 mod navigation;
 mod position;
 mod rename;
 mod server;
 mod setup;
+mod slots;
 mod uri;
 
 pub use server::serve;

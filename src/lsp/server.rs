@@ -18,7 +18,6 @@ use super::document::Document;
 use super::facts::{Facts, Reading};
 use super::setup::{self, Client};
 use super::{answers, diagnostics, uri};
-use crate::methods;
 
 /// Talks to a client until it says goodbye. Whether it did so in the order of the protocol, which asks for an exit code of
 /// 1 otherwise.
@@ -136,6 +135,15 @@ impl Server<'_> {
         }
     }
 
+    /// Documents that use a module by this name are to be checked again; also those that miss one.
+    fn module_changed(&mut self, name: &str) {
+        for document in self.documents.values_mut() {
+            let uses = document.below.iter().any(|module| module.name == name);
+            let misses = document.findings.iter().any(|finding| finding.code == "ftp::module::not_found");
+            document.unchecked |= uses || misses;
+        }
+    }
+
     fn request(&mut self, request: Request) {
         let id = request.id.clone();
         if self.stopped {
@@ -166,8 +174,8 @@ impl Server<'_> {
                 if let Some(DidOpenTextDocumentParams { text_document: opened }) = params(note) {
                     let key = opened.uri.as_str().to_owned();
                     let encoding = self.client.encoding;
-                    let document =
-                        Document::new(opened.uri, opened.version, opened.text, encoding, methods::registry());
+                    let document = Document::new(opened.uri, opened.version, opened.text, encoding);
+                    self.module_changed(&document.name);
                     self.documents.insert(key, document);
                 }
             }
@@ -175,7 +183,8 @@ impl Server<'_> {
                 if let Some(DidChangeTextDocumentParams { text_document, content_changes }) = params(note)
                     && let Some(mut document) = self.documents.remove(text_document.uri.as_str())
                 {
-                    document.edit(text_document.version, content_changes, methods::registry());
+                    document.edit(text_document.version, content_changes);
+                    self.module_changed(&document.name);
                     self.documents.insert(text_document.uri.as_str().to_owned(), document);
                 }
             }
@@ -188,7 +197,9 @@ impl Server<'_> {
             notification::DidCloseTextDocument::METHOD => {
                 if let Some(DidCloseTextDocumentParams { text_document: closed }) = params(note) {
                     self.facts.close(closed.uri.as_str());
-                    self.documents.remove(closed.uri.as_str());
+                    if let Some(document) = self.documents.remove(closed.uri.as_str()) {
+                        self.module_changed(&document.name);
+                    }
                     self.publish(PublishDiagnosticsParams::new(closed.uri, vec![], None));
                 }
             }
@@ -198,6 +209,7 @@ impl Server<'_> {
                     for document in self.facts.changed(&path) {
                         self.check_again(&document);
                     }
+                    self.module_changed(&std::fs::canonicalize(&path).unwrap_or(path).display().to_string());
                 }
             }
             // Others may be ignored.
@@ -207,19 +219,22 @@ impl Server<'_> {
 
     /// Checks a document that needs it and says what was found. Whether there was one.
     fn check_one(&mut self) -> bool {
-        let Some((key, document)) = self.documents.iter_mut().find(|(_, document)| document.unchecked) else {
-            return false;
-        };
+        let unchecked = self.documents.iter().find(|(_, document)| document.unchecked);
+        let Some(key) = unchecked.map(|(key, _)| key.clone()) else { return false };
+        let Some(mut document) = self.documents.remove(&key) else { return false };
         document.unchecked = false;
-        let checked = guarded(|| diagnostics::check(key, document, &mut self.facts));
+        let others = self.documents.values().map(|other| (other.name.as_str(), other.text())).collect();
+        let checked = guarded(|| {
+            diagnostics::check(&key, &mut document, &others, &mut self.facts);
+            diagnostics::all(&document, self.client)
+        });
         match checked {
-            Some(()) => {
-                let found = diagnostics::all(document, self.client);
-                let params = PublishDiagnosticsParams::new(document.uri.clone(), found, Some(document.version));
-                self.publish(params);
+            Some(found) => {
+                self.publish(PublishDiagnosticsParams::new(document.uri.clone(), found, Some(document.version)));
             }
             None => self.log("a file could not be checked; this is a bug in ftp".into()),
         }
+        self.documents.insert(key, document);
         true
     }
 

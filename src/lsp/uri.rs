@@ -1,10 +1,7 @@
 //! Paths <-> `file:` addresses.
 
-#[cfg(test)]
 use std::fmt::Write;
-#[cfg(test)]
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lsp_types::Uri;
 
@@ -20,7 +17,6 @@ pub(super) fn path(uri: &Uri) -> Option<PathBuf> {
 }
 
 /// The address of a path.
-#[cfg(test)]
 pub(super) fn of_path(path: &Path) -> Option<Uri> {
     let mut text = "file://".to_owned();
     for byte in path.to_str()?.bytes() {

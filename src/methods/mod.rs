@@ -5,6 +5,8 @@
 
 #[cfg(feature = "train")]
 pub mod bundle;
+#[cfg(feature = "train")]
+mod panel;
 mod parameters;
 #[cfg(feature = "train")]
 pub mod predict;
@@ -16,7 +18,9 @@ mod supervised;
 mod unsupervised;
 
 mod adapt;
+mod average;
 mod bitfit;
+mod ensemble;
 mod finetune;
 mod hf;
 mod intermediate;
@@ -26,6 +30,7 @@ mod lora;
 mod pairs;
 mod peft;
 mod pretrain;
+mod select;
 mod text;
 
 use std::sync::LazyLock;
@@ -91,6 +96,9 @@ const METHODS: &[Method] = &[
     intermediate::METHOD,
     peft::METHOD,
     finetune::METHOD,
+    select::METHOD,
+    average::METHOD,
+    ensemble::METHOD,
     bitfit::METHOD,
     lora::METHOD,
     last_layers::METHOD,

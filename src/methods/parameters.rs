@@ -5,6 +5,37 @@ use crate::lang::value::Value;
 
 const COUNT: ParameterType = ParameterType::Int { min: 1, max: 1_000_000_000 };
 
+/// The metrics of all tasks, and the loss.
+pub(super) const METRIC: ParameterType = ParameterType::Choice(&[
+    "accuracy",
+    "macro_f1",
+    "micro_f1",
+    "matthews",
+    "pearson",
+    "spearman",
+    "mean_squared_error",
+    "loss",
+]);
+
+/// What several models are evaluated on together, and how.
+pub(super) fn evaluated() -> Vec<Parameter> {
+    vec![
+        Parameter::optional(
+            "target",
+            ParameterType::Artifact(Artifact::Labelled),
+            Value::None,
+            "The set to report on; by default the one that all the models learnt last.",
+        )
+        .positional(),
+        Parameter::optional(
+            "max_length",
+            ParameterType::Int { min: 8, max: 8192 },
+            Value::Int(128),
+            "Longest sequence in tokens, special tokens included; longer rows are cut, and counted.",
+        ),
+    ]
+}
+
 /// What differs between the methods that train.
 pub(super) struct Training {
     pub epochs: f64,
@@ -118,16 +149,7 @@ fn selection() -> Vec<Parameter> {
         ),
         P::optional(
             "metric",
-            T::Choice(&[
-                "accuracy",
-                "macro_f1",
-                "micro_f1",
-                "matthews",
-                "pearson",
-                "spearman",
-                "mean_squared_error",
-                "loss",
-            ]),
+            METRIC,
             Value::None,
             "What `best` and `patience` look at on the dev split; by default accuracy, for a regression Pearson's correlation.",
         ),

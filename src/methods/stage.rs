@@ -6,6 +6,7 @@ use super::bundle::Bundle;
 use crate::data::set::LabelledSet;
 use crate::event::{Event, Notice};
 use crate::lang::value::Value;
+use crate::lang::world::Digest;
 use crate::plan::spec::{Input, StageFailure, StageSpec};
 use crate::store::Store;
 
@@ -50,6 +51,10 @@ impl Stage<'_> {
         self.value(name).as_float().unwrap_or_default()
     }
 
+    pub fn optional_name(&self, name: &str) -> Option<&str> {
+        self.value(name).as_name()
+    }
+
     pub fn bool(&self, name: &str) -> bool {
         matches!(self.value(name), Value::Bool(true))
     }
@@ -79,6 +84,36 @@ impl Stage<'_> {
             }
             Input::Artifact { .. } => Err(unexpected(slot, "a labelled set")),
         }
+    }
+
+    /// The models of a list left of the arrow.
+    pub fn model_count(&self) -> usize {
+        self.spec.inputs.keys().filter(|slot| slot.starts_with("models.")).count()
+    }
+
+    /// One model of that list.
+    pub fn model_of(&self, number: usize) -> Result<Bundle, StageFailure> {
+        self.activity(format!("loading model {} of {}", number + 1, self.model_count()));
+        match self.input(&format!("models.{number}"))? {
+            Input::Source { facts, .. } => Bundle::from_source(facts),
+            Input::Artifact { output } => Bundle::open(self.store, output),
+        }
+    }
+
+    /// The output digest of a model of that list, and what the stage that made it found out; `None` for a model of the
+    /// user's.
+    pub fn result_of(&self, number: usize) -> Result<Option<(Digest, serde_json::Value)>, StageFailure> {
+        match self.input(&format!("models.{number}"))? {
+            Input::Source { .. } => Ok(None),
+            Input::Artifact { output } => {
+                let summary = self.store.artifact(output)?.manifest.summary;
+                Ok(Some((output.clone(), summary)))
+            }
+        }
+    }
+
+    pub fn has(&self, slot: &str) -> bool {
+        self.spec.inputs.contains_key(slot)
     }
 
     /// The model left of the arrow.

@@ -60,7 +60,7 @@ pub(super) fn fine_tune(stage: &Stage, slot: &str) -> Result<Outcome, StageFailu
     let mut metrics = serde_json::Map::new();
     let mut baseline = serde_json::Value::Null;
     if let (Some(dev), Some(scores)) = (&dev, &fitted.dev) {
-        metrics.insert("dev".into(), scores_json(scores, dev));
+        metrics.insert("dev".into(), scores_json(scores, dev.targets.len()));
     }
     if let Some(test) = &test {
         stage.activity("evaluating on the test split");
@@ -72,8 +72,8 @@ pub(super) fn fine_tune(stage: &Stage, slot: &str) -> Result<Outcome, StageFailu
             loss: scores.loss,
             metrics: scores.metrics.clone(),
         });
-        metrics.insert("test".into(), scores_json(&scores, test));
-        baseline = baseline_json(&set.task, &train_split, test);
+        metrics.insert("test".into(), scores_json(&scores, test.targets.len()));
+        baseline = baseline_json(&set.task, &train_split.targets, &test.targets);
     }
     let summary = json!({
         "objective": "sequence",
@@ -104,9 +104,9 @@ impl Split {
 }
 
 /// `{"rows": 974, "loss": 1.2, "accuracy": 0.6, ...}`.
-fn scores_json(scores: &Scores, split: &Split) -> serde_json::Value {
+pub(super) fn scores_json(scores: &Scores, rows: usize) -> serde_json::Value {
     let mut object = metrics_json(&scores.metrics);
-    object["rows"] = json!(split.targets.len());
+    object["rows"] = json!(rows);
     object["loss"] = json!(scores.loss);
     object
 }
@@ -116,8 +116,8 @@ fn metrics_json(metrics: &[(String, f64)]) -> serde_json::Value {
 }
 
 /// What always giving the same answer would score: the most frequent training label, or the mean score.
-fn baseline_json(task: &Task, train_split: &Split, test: &Split) -> serde_json::Value {
-    let baseline = train::baseline(task, &train_split.targets, &test.targets);
+pub(super) fn baseline_json(task: &Task, train_split: &[Target], test: &[Target]) -> serde_json::Value {
+    let baseline = train::baseline(task, train_split, test);
     let name = match (task, &baseline.answer) {
         (Task::Classification { labels }, Prediction::Class { class, .. }) => {
             format!("majority class ({})", labels[*class as usize])

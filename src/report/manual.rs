@@ -54,6 +54,7 @@ fn row(parameter: &Parameter) -> String {
     let default = match &parameter.default {
         Default::Required => "required".to_owned(),
         Default::Value(value) => format!("`{value}`"),
+        Default::Written => "has one".to_owned(),
     };
     let (ty, class) = (type_text(&parameter.ty), class_text(parameter));
     format!("| `{}` | {ty} | {default} | {}{class} |\n", parameter.name, parameter.doc)
@@ -85,7 +86,8 @@ pub fn type_text(ty: &ParameterType) -> String {
         ParameterType::Choice(names) => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
         ParameterType::Strings => "list of strings".into(),
         ParameterType::Artifact(artifact) => artifact.phrase().into(),
-        ParameterType::Delta => "a delta method".into(),
+        ParameterType::Delta | ParameterType::DeltaName => "a delta method".into(),
+        ParameterType::Recipe(_) => "a recipe or a stage".into(),
     }
 }
 

@@ -65,6 +65,10 @@ pub fn line(event: &Event) -> Option<String> {
         Event::StageHit { stage, .. } => format!("{stage}: already in the store"),
         Event::StageStarted { stage, reason, .. } => format!("{stage}: running ({reason})"),
         Event::StageWaiting { stage, holder, .. } => format!("{stage}: waiting for {holder}, who computes the same"),
+        // Not of a training: there are no epochs.
+        Event::Evaluated { stage, split, epoch, loss, metrics: found } if *epoch == 0.0 => {
+            format!("{stage}: {split}: {}, loss {loss:.4}", metrics(found))
+        }
         Event::Evaluated { stage, split, epoch, loss, metrics: found } => {
             format!("{stage}: {split} after epoch {epoch:.1}: {}, loss {loss:.4}", metrics(found))
         }
@@ -82,8 +86,8 @@ pub fn line(event: &Event) -> Option<String> {
             text
         }
         Event::Published { pipeline, directory } => format!("published {pipeline} to {directory}"),
-        Event::Expectation { pipeline, metric: name, value, relation, bound, holds } => format!(
-            "expect {pipeline}.{name} {relation} {bound}: {} ({})",
+        Event::Expectation { measure, value, relation, bound, holds } => format!(
+            "expect {measure} {relation} {bound}: {} ({})",
             if *holds { "holds" } else { "FAILS" },
             metric(*value)
         ),

@@ -10,6 +10,8 @@ use super::span::Span;
 /// A place where the text does not follow the grammar.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SyntaxError {
+    /// e.g. `ftp::syntax::unexpected`.
+    pub code: &'static str,
     /// What was expected and what was found.
     pub message: String,
     pub span: Span,
@@ -19,6 +21,16 @@ pub struct SyntaxError {
     pub help: Option<String>,
     /// A second place that explains the first, e.g. the parenthesis that is not closed.
     pub related: Option<Box<(Span, String)>>,
+}
+
+impl SyntaxError {
+    /// The same error in another file.
+    pub(super) fn move_to(&mut self, file: usize) {
+        self.span.file = file;
+        if let Some(related) = &mut self.related {
+            related.0.file = file;
+        }
+    }
 }
 
 /// A kind of statement: its keyword, its rule alone, and what it looks like.
@@ -35,6 +47,12 @@ const FORMS: &[Form] = &[
     Form { keyword: "pipeline", rule: Rule::only_pipeline, example: "pipeline small = base -> finetune(target)" },
     Form { keyword: "expect", rule: Rule::only_expect, example: "expect small.accuracy >= 0.80" },
     Form { keyword: "publish", rule: Rule::only_publish, example: "publish small to \"out/small\"" },
+    Form {
+        keyword: "recipe",
+        rule: Rule::only_recipe,
+        example: "recipe tuned(base: model, target: labelled, rate: float = 5e-5) = base -> finetune(target, learning_rate = rate)",
+    },
+    Form { keyword: "use", rule: Rule::only_use, example: "use \"team/recipes.ftp\" as team" },
 ];
 
 /// Looks at a statement that begins with a keyword but does not parse, at `span` of `text`.
@@ -74,7 +92,8 @@ pub(super) fn unknown_statement(span: Span, text: &str) -> (Broken, SyntaxError)
     let broken = Broken { keyword: None, name, span };
     let place = if word.is_empty() { first_character(span, text) } else { first };
     let message = format!("{} does not begin a statement", found(span.start, span.end, text));
-    (broken, at(place, message, "expected a statement", Some(help)))
+    let error = at(place, message, "expected a statement", Some(help));
+    (broken, SyntaxError { code: "ftp::syntax::unknown_statement", ..error })
 }
 
 /// The name that follows a keyword, if one does.
@@ -112,12 +131,13 @@ fn explain(error: &Error<Rule>, form: &Form, statement: Span, text: &str) -> Syn
     if rest.starts_with('"') {
         let line = Span::new(offset, offset + first_line(rest).len());
         if !closes(first_line(rest)) {
-            return at(
+            let error = at(
                 line,
                 "this string has no end".into(),
                 "begins here and goes to the end of the line",
                 Some("close it with `\"`; for a quote inside a string write `\\\"`".into()),
             );
+            return SyntaxError { code: "ftp::syntax::open_string", ..error };
         }
     }
     let before = &text[statement.start..offset];
@@ -127,6 +147,7 @@ fn explain(error: &Error<Rule>, form: &Form, statement: Span, text: &str) -> Syn
     let mut error = at(here, message, &format!("expected {expected}"), help);
     if let Some(open) = unclosed(before).filter(|_| rest.is_empty() || rest.starts_with('\n')) {
         let open = statement.start + open;
+        error.code = "ftp::syntax::open_bracket";
         error.related = Some(Box::new((Span::new(open, open + 1), "this is still open".into())));
         error.help = Some(format!("close it with `{}`", if text[open..].starts_with('[') { ']' } else { ')' }));
     }
@@ -191,16 +212,38 @@ fn example(form: &Form) -> Option<String> {
 }
 
 fn at(span: Span, message: String, label: &str, help: Option<String>) -> SyntaxError {
-    SyntaxError { message, span, label: label.to_owned(), help, related: None }
+    SyntaxError { code: "ftp::syntax::unexpected", message, span, label: label.to_owned(), help, related: None }
 }
 
 /// Rules as a reader knows them, without repeats, in a fixed order.
 fn expectations(rules: &[Rule]) -> Vec<String> {
-    let value = [Rule::string, Rule::quantity, Rule::number, Rule::list, Rule::nested, Rule::word, Rule::argument];
+    let value = [
+        Rule::string,
+        Rule::quantity,
+        Rule::number,
+        Rule::list,
+        Rule::nested,
+        Rule::word,
+        Rule::argument,
+        Rule::either,
+        Rule::range,
+    ];
     let phrases: &[(&[Rule], &str)] = &[
         (&value, "a value"),
         (&[Rule::name], "a name"),
-        (&[Rule::chain, Rule::call], "a stage"),
+        (&[Rule::chain, Rule::call, Rule::path, Rule::steps], "a stage"),
+        (&[Rule::parameters], "`(` and parameters"),
+        (&[Rule::parameter], "a parameter"),
+        (&[Rule::r#type], "a type"),
+        (&[Rule::variable], "a name and `in`"),
+        (&[Rule::condition], "a condition"),
+        (&[Rule::limits], "two numbers with `..` between them"),
+        (&[Rule::measure, Rule::metric, Rule::folded], "a metric such as `small.accuracy`"),
+        (&[Rule::kw_in], "`in`"),
+        (&[Rule::kw_then], "`then`"),
+        (&[Rule::dots], "`..`"),
+        (&[Rule::standard, Rule::origin], "a module such as `std.adaptive` or `\"recipes.ftp\"`"),
+        (&[Rule::kw_as], "`as` and a name"),
         (&[Rule::open, Rule::arguments], "`(`"),
         (&[Rule::colon], "`:` and a type"),
         (&[Rule::equals], "`=`"),
@@ -218,7 +261,7 @@ fn expectations(rules: &[Rule]) -> Vec<String> {
     if found.contains(&"a value") {
         found.retain(|phrase| *phrase != "a name" && *phrase != "a stage");
     }
-    found.retain(|phrase| *phrase != "a name" || !has(&[Rule::chain, Rule::call]));
+    found.retain(|phrase| *phrase != "a name" || !has(&[Rule::chain, Rule::call, Rule::path]));
     // Between two arguments, `=` could only follow a name that is one already.
     if found.contains(&"`,`") {
         found.retain(|phrase| *phrase != "`=`");

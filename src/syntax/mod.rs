@@ -3,6 +3,7 @@
 //! From outside: [`parse`], [`format`], the tree in [`ast`], [`Span`] and [`Source`]. The grammar is `grammar/ftp.pest`.
 
 pub mod ast;
+mod chain;
 mod error;
 mod format;
 mod grammar;
@@ -12,5 +13,5 @@ pub mod span;
 
 pub use error::SyntaxError;
 pub use format::format;
-pub use parser::{is_name, parse, parse_value};
+pub use parser::{is_name, parse, parse_file, parse_value};
 pub use span::{Source, Span};

@@ -4,16 +4,21 @@ use pest::Parser;
 use pest::iterators::Pair;
 
 use super::ast::{
-    Argument, Binding, Call, Chain, Expect, File, Let, Name, Param, Pipeline, Publish, Set, Statement, Value,
+    Argument, Binding, Call, Expect, File, Let, Measure, Name, Origin, Param, Parameter, Pipeline, Publish, Recipe,
+    Set, Statement, Type, Use, Value, ValueKind,
 };
 use super::error::{self, SyntaxError};
 use super::grammar::{Grammar, Rule};
-use super::literal;
 use super::span::{Source, Span};
 
 /// Parses a whole file. The tree holds every statement that is well-formed, whatever errors there are.
 pub fn parse(source: &Source) -> (File, Vec<SyntaxError>) {
-    let mut builder = Builder::default();
+    parse_file(source, 0)
+}
+
+/// [`parse`] for the module that spans call `file`.
+pub fn parse_file(source: &Source, file: usize) -> (File, Vec<SyntaxError>) {
+    let mut builder = Builder::new(file);
     match Grammar::parse(Rule::file, &source.text) {
         Ok(mut pairs) => {
             for pair in pairs.next().into_iter().flat_map(Pair::into_inner) {
@@ -23,7 +28,8 @@ pub fn parse(source: &Source) -> (File, Vec<SyntaxError>) {
         // The error productions take any text, so this is for a grammar that no longer does.
         Err(error) => builder.errors.push(error::unparsed(&error)),
     }
-    (builder.file, builder.errors)
+    builder.errors.iter_mut().for_each(|error| error.move_to(file));
+    (builder.tree, builder.errors)
 }
 
 /// Parses a single value, as `--set name=value` holds it. Spans are into `text`.
@@ -31,7 +37,7 @@ pub fn parse(source: &Source) -> (File, Vec<SyntaxError>) {
 /// # Errors
 /// When `text` is not one value.
 pub fn parse_value(text: &str) -> Result<Value, SyntaxError> {
-    let mut builder = Builder::default();
+    let mut builder = Builder::new(0);
     let mut pairs = Grammar::parse(Rule::override_value, text).map_err(|error| error::unparsed(&error))?;
     let pair = pairs.next().and_then(|pair| pair.into_inner().next());
     let value = pair.map(|pair| builder.value(pair));
@@ -47,16 +53,12 @@ pub fn is_name(text: &str) -> bool {
     Grammar::parse(Rule::name, text).is_ok_and(|pairs| pairs.as_str() == text)
 }
 
-/// The place of a pair, without the white space the grammar may have skipped after it.
-pub(super) fn span(pair: &Pair<Rule>) -> Span {
-    let start = pair.as_span().start();
-    Span::new(start, start + pair.as_str().trim_end().len())
-}
-
 /// The tree as far as it is built.
-struct Builder {
-    file: File,
-    errors: Vec<SyntaxError>,
+pub(super) struct Builder {
+    /// What spans call the file.
+    file: usize,
+    tree: File,
+    pub(super) errors: Vec<SyntaxError>,
     /// The `##` block just read.
     docs: Option<Docs>,
 }
@@ -67,13 +69,21 @@ struct Docs {
     end: usize,
 }
 
-impl Default for Builder {
-    fn default() -> Self {
-        Self { file: File { docs: None, statements: vec![] }, errors: vec![], docs: None }
-    }
-}
-
 impl Builder {
+    fn new(file: usize) -> Self {
+        Self { file, tree: File { docs: None, statements: vec![] }, errors: vec![], docs: None }
+    }
+
+    /// The place of a pair, without the white space the grammar may have skipped after it.
+    pub(super) fn span(&self, pair: &Pair<Rule>) -> Span {
+        let start = pair.as_span().start();
+        Span::new(start, start + pair.as_str().trim_end().len()).in_file(self.file)
+    }
+
+    pub(super) fn name(&self, pair: &Pair<Rule>) -> Name {
+        Name { text: pair.as_str().trim_end().to_owned(), span: self.span(pair) }
+    }
+
     /// One pair of the `file` rule.
     fn line(&mut self, pair: Pair<Rule>, text: &str) {
         match pair.as_rule() {
@@ -82,15 +92,17 @@ impl Builder {
                 let docs = self.take_docs();
                 if let Some(statement) = pair.into_inner().next() {
                     let statement = self.statement(statement, docs);
-                    self.file.statements.push(statement);
+                    self.tree.statements.push(statement);
                 }
             }
             Rule::broken | Rule::unknown => {
                 self.take_docs();
                 let read = if pair.as_rule() == Rule::broken { error::broken } else { error::unknown_statement };
-                let (broken, error) = read(span(&pair), text);
+                let (mut broken, error) = read(self.span(&pair).in_file(0), text);
+                broken.span.file = self.file;
+                broken.name.iter_mut().for_each(|name| name.span.file = self.file);
                 self.errors.push(error);
-                self.file.statements.push(Statement::Broken(broken));
+                self.tree.statements.push(Statement::Broken(broken));
             }
             _ => {}
         }
@@ -117,8 +129,8 @@ impl Builder {
 
     /// The first block of a file is the file's, unless a statement came before.
     fn take_file_docs(&mut self) {
-        if self.file.docs.is_none() && self.file.statements.is_empty() {
-            self.file.docs = self.docs.take().map(|docs| docs.text);
+        if self.tree.docs.is_none() && self.tree.statements.is_empty() {
+            self.tree.docs = self.docs.take().map(|docs| docs.text);
         }
     }
 
@@ -129,19 +141,16 @@ impl Builder {
     }
 
     fn statement(&mut self, pair: Pair<Rule>, docs: Option<String>) -> Statement {
-        let (rule, span) = (pair.as_rule(), span(&pair));
-        let mut parts = pair.into_inner().filter(|pair| !is_token(pair.as_rule()));
+        let (rule, span) = (pair.as_rule(), self.span(&pair));
+        let mut parts = parts(pair);
         let mut next = || parts.next().expect("the grammar gives each statement its parts");
         match rule {
-            Rule::param => Statement::Param(Param {
-                docs,
-                name: name(&next()),
-                ty: name(&next()),
-                default: self.value(next()),
-                span,
-            }),
+            Rule::param => {
+                let (name, ty, default) = (self.name(&next()), self.ty(next()), self.value(next()));
+                Statement::Param(Param { docs, name, ty, default, span })
+            }
             Rule::binding => {
-                let name = name(&next());
+                let name = self.name(&next());
                 let bound = next();
                 let bound = match bound.as_rule() {
                     Rule::chain => Binding::Chain(self.chain(bound)),
@@ -149,31 +158,117 @@ impl Builder {
                 };
                 Statement::Let(Let { docs, name, bound, span })
             }
-            Rule::set => Statement::Set(Set { method: name(&next()), arguments: self.arguments(next()), span }),
+            Rule::set => Statement::Set(Set { method: self.name(&next()), arguments: self.arguments(next()), span }),
             Rule::pipeline => {
-                Statement::Pipeline(Pipeline { docs, name: name(&next()), chain: self.chain(next()), span })
+                Statement::Pipeline(Pipeline { docs, name: self.name(&next()), chain: self.chain(next()), span })
             }
-            Rule::expect => Statement::Expect(Expect {
-                pipeline: name(&next()),
-                metric: name(&next()),
-                relation: name(&next()),
-                bound: self.value(next()),
-                span,
-            }),
-            _ => Statement::Publish(Publish { pipeline: name(&next()), directory: self.value(next()), span }),
+            Rule::recipe => {
+                let (name, parameters) = (self.name(&next()), self.parameters(next()));
+                Statement::Recipe(Recipe { docs, name, parameters, chain: self.chain(next()), span })
+            }
+            Rule::using => {
+                let origin = self.origin(next());
+                Statement::Use(Use { origin, name: parts.next().map(|name| self.name(&name)), span })
+            }
+            Rule::expect => {
+                let measure = self.measure(next());
+                let mut part = next();
+                let mut minus = None;
+                if part.as_rule() == Rule::measure {
+                    minus = Some(self.measure(part));
+                    part = next();
+                }
+                Statement::Expect(Expect {
+                    measure,
+                    minus,
+                    relation: self.name(&part),
+                    bound: self.value(next()),
+                    span,
+                })
+            }
+            _ => Statement::Publish(Publish { pipeline: self.name(&next()), directory: self.value(next()), span }),
         }
     }
 
-    fn chain(&mut self, pair: Pair<Rule>) -> Chain {
-        let span = span(&pair);
-        let calls = pair.into_inner().filter(|pair| pair.as_rule() == Rule::call);
-        Chain { calls: calls.map(|call| self.call(call)).collect(), span }
+    fn ty(&mut self, pair: Pair<Rule>) -> Type {
+        let span = self.span(&pair);
+        let mut parts = parts(pair);
+        let name = self.name(&parts.next().expect("a type begins with its name"));
+        let mut ty = Type { name, takes: None, limits: None, span };
+        for part in parts {
+            if part.as_rule() == Rule::takes {
+                let names = part.into_inner().filter(|pair| pair.as_rule() == Rule::name);
+                ty.takes = Some(names.map(|name| self.name(&name)).collect());
+            } else {
+                let mut numbers = part.into_inner().filter(|pair| pair.as_rule() == Rule::number);
+                let mut next = || numbers.next().expect("limits are two numbers");
+                ty.limits = Some((self.value(next()), self.value(next())));
+            }
+        }
+        ty
     }
 
-    fn call(&mut self, pair: Pair<Rule>) -> Call {
-        let span = span(&pair);
+    fn parameters(&mut self, pair: Pair<Rule>) -> Vec<Parameter> {
+        let mut docs: Option<String> = None;
+        let mut parameters = vec![];
+        for part in pair.into_inner() {
+            match part.as_rule() {
+                Rule::comment if part.as_str().starts_with("##") => {
+                    let line = part.as_str().trim_start_matches('#').trim();
+                    match &mut docs {
+                        Some(docs) => *docs += &format!("\n{line}"),
+                        None => docs = Some(line.to_owned()),
+                    }
+                }
+                Rule::parameter => {
+                    let docs = docs.take();
+                    parameters.push(self.parameter(part, docs));
+                }
+                _ => {}
+            }
+        }
+        parameters
+    }
+
+    fn parameter(&mut self, pair: Pair<Rule>, docs: Option<String>) -> Parameter {
+        let span = self.span(&pair);
+        let mut parts = parts(pair);
+        let mut next = || parts.next().expect("a parameter has a name and a type");
+        let (name, ty) = (self.name(&next()), self.ty(next()));
+        Parameter { docs, name, ty, default: parts.next().map(|value| self.value(value)), span }
+    }
+
+    fn origin(&mut self, pair: Pair<Rule>) -> Origin {
+        match pair.as_rule() {
+            Rule::string => Origin::File(self.value(pair)),
+            Rule::origin => Origin::Remote(self.call(pair)),
+            _ => {
+                let mut names = pair.into_inner();
+                let mut next = || names.next().expect("a library's name and a module's");
+                Origin::Standard(self.name(&next()), self.name(&next()))
+            }
+        }
+    }
+
+    fn measure(&mut self, pair: Pair<Rule>) -> Measure {
+        let span = self.span(&pair);
+        let inner = pair.into_inner().next().expect("a measure is of one kind or the other");
+        let mut fold = None;
+        let mut metric = inner.clone();
+        if inner.as_rule() == Rule::folded {
+            let mut parts = parts(inner);
+            fold = parts.next().map(|name| self.name(&name));
+            metric = parts.next().expect("a metric stands in the parentheses");
+        }
+        let mut names = parts(metric);
+        let mut next = || names.next().expect("a metric is two names");
+        Measure { fold, pipeline: self.name(&next()), metric: self.name(&next()), span }
+    }
+
+    pub(super) fn call(&mut self, pair: Pair<Rule>) -> Call {
+        let span = self.span(&pair);
         let mut parts = pair.into_inner();
-        let name = name(&parts.next().expect("a call begins with its name"));
+        let name = self.name(&parts.next().expect("a call begins with its name"));
         Call { name, arguments: parts.next().map(|arguments| self.arguments(arguments)), span }
     }
 
@@ -183,25 +278,29 @@ impl Builder {
     }
 
     fn argument(&mut self, pair: Pair<Rule>) -> Argument {
-        let span = span(&pair);
-        let mut parts = pair.into_inner().filter(|pair| !is_token(pair.as_rule())).peekable();
-        let name = parts.next_if(|part| part.as_rule() == Rule::name).map(|part| name(&part));
+        let span = self.span(&pair);
+        let mut parts = parts(pair).peekable();
+        let name = parts.next_if(|part| part.as_rule() == Rule::name).map(|part| self.name(&part));
         let value = self.value(parts.next().expect("an argument ends with its value"));
         Argument { name, value, span }
     }
 
-    fn value(&mut self, pair: Pair<Rule>) -> Value {
-        let span = span(&pair);
-        if pair.as_rule() == Rule::list {
-            let items = pair.into_inner().filter(|pair| !is_token(pair.as_rule()));
-            let items = items.map(|item| self.value(item)).collect();
-            return Value { kind: super::ast::ValueKind::List(items), span };
-        }
-        Value { kind: literal::read(pair, &mut self.errors), span }
+    pub(super) fn value(&mut self, pair: Pair<Rule>) -> Value {
+        let span = self.span(&pair);
+        let kind = match pair.as_rule() {
+            Rule::list => ValueKind::List(parts(pair).map(|item| self.value(item)).collect()),
+            Rule::either => self.either(pair),
+            _ => self.plain(pair),
+        };
+        Value { kind, span }
     }
 }
 
-/// Punctuation, keywords and comments: there for messages, not for the tree.
+/// What a pair is made of, without punctuation, keywords and comments: those are there for messages, not for the tree.
+pub(super) fn parts(pair: Pair<'_, Rule>) -> impl Iterator<Item = Pair<'_, Rule>> {
+    pair.into_inner().filter(|pair| !is_token(pair.as_rule()))
+}
+
 fn is_token(rule: Rule) -> bool {
     matches!(
         rule,
@@ -210,6 +309,8 @@ fn is_token(rule: Rule) -> bool {
             | Rule::colon
             | Rule::comma
             | Rule::dot
+            | Rule::dots
+            | Rule::minus
             | Rule::open
             | Rule::close
             | Rule::open_list
@@ -221,10 +322,14 @@ fn is_token(rule: Rule) -> bool {
             | Rule::kw_pipeline
             | Rule::kw_expect
             | Rule::kw_publish
+            | Rule::kw_recipe
+            | Rule::kw_use
             | Rule::kw_to
+            | Rule::kw_as
+            | Rule::kw_in
+            | Rule::kw_each
+            | Rule::kw_if
+            | Rule::kw_then
+            | Rule::kw_else
     )
-}
-
-fn name(pair: &Pair<Rule>) -> Name {
-    Name { text: pair.as_str().to_owned(), span: span(pair) }
 }

@@ -2,21 +2,33 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A half-open range of byte offsets into one source text.
+/// A half-open range of byte offsets into one text: that of a [`Source`] or of a module it uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Span {
+    /// 0 for the source itself, from 1 for its modules.
+    pub file: usize,
     pub start: usize,
     pub end: usize,
 }
 
 impl Span {
+    /// A place in the source itself.
     pub fn new(start: usize, end: usize) -> Self {
-        Self { start, end }
+        Self { file: 0, start, end }
     }
 
-    /// The smallest span that covers both.
+    pub fn in_file(self, file: usize) -> Self {
+        Self { file, ..self }
+    }
+
+    /// The smallest span that covers both, which are of one file.
     pub fn to(self, other: Span) -> Self {
-        Self { start: self.start.min(other.start), end: self.end.max(other.end) }
+        Self { file: self.file, start: self.start.min(other.start), end: self.end.max(other.end) }
+    }
+
+    /// Whether another place lies in this one.
+    pub fn contains(self, other: Span) -> bool {
+        self.file == other.file && self.start <= other.start && other.end <= self.end
     }
 }
 
@@ -27,15 +39,29 @@ impl From<Span> for miette::SourceSpan {
 }
 
 /// A source text and the name to show for it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Source {
-    /// As the user wrote it on the command line.
+    /// As the user wrote it on the command line; for a module its path, or `std.adaptive`.
     pub name: String,
     pub text: String,
+    /// The texts of the modules it uses, and of those that they use; in the order of [`Span::file`].
+    pub modules: Vec<Source>,
 }
 
 impl Source {
-    /// Line and column (both from 1, columns in characters) of a byte offset.
+    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { name: name.into(), text: text.into(), modules: vec![] }
+    }
+
+    /// The file that a place is in.
+    pub fn of(&self, span: Span) -> &Source {
+        match span.file {
+            0 => self,
+            module => self.modules.get(module - 1).unwrap_or(self),
+        }
+    }
+
+    /// Line and column (both from 1, columns in characters) of a byte offset into this file's own text.
     pub fn position(&self, offset: usize) -> (usize, usize) {
         let before = &self.text[..offset.min(self.text.len())];
         let line = before.matches('\n').count() + 1;
@@ -45,7 +71,8 @@ impl Source {
 
     /// `name:line:column` of a span's beginning.
     pub fn place(&self, span: Span) -> String {
-        let (line, column) = self.position(span.start);
-        format!("{}:{line}:{column}", self.name)
+        let file = self.of(span);
+        let (line, column) = file.position(span.start);
+        format!("{}:{line}:{column}", file.name)
     }
 }

@@ -35,30 +35,43 @@ impl Prediction {
 
 /// The answers of a model with a sequence head.
 pub fn predict(model: &Model, task: &Task, encodings: &[Encoding]) -> Result<Vec<Prediction>, TrainError> {
-    let mut predictions = Vec::with_capacity(encodings.len());
+    Ok(answers(task, &logits(model, encodings)?))
+}
+
+/// What a model with a sequence head says of each row, before it is an answer: one number a label, or one for a
+/// regression.
+pub fn logits(model: &Model, encodings: &[Encoding]) -> Result<Vec<Vec<f32>>, TrainError> {
+    let mut logits = Vec::with_capacity(encodings.len());
     for range in batches(encodings) {
         let batch = Batch::pack(&encodings[range]);
         let pass = model.evaluating_pass();
         let first = model.encode_at(&pass, &batch, &batch.first_tokens());
-        let logits = model.sequence_logits(&pass, first);
-        predictions.extend(read(task, logits)?);
+        logits.extend(rows(model.sequence_logits(&pass, first))?);
     }
-    Ok(predictions)
+    Ok(logits)
+}
+
+/// The answers that logits stand for, a row each.
+pub fn answers(task: &Task, logits: &[Vec<f32>]) -> Vec<Prediction> {
+    let answer = |row: &Vec<f32>| match task {
+        Task::Classification { .. } => Prediction::from_probabilities(softmax(row)),
+        Task::Regression => Prediction::Score(row[0]),
+    };
+    logits.iter().map(answer).collect()
 }
 
 /// Answers from logits `[B, labels]`, or `[B, 1]` for a regression.
 pub(super) fn read(task: &Task, logits: Tensor<2>) -> Result<Vec<Prediction>, TrainError> {
+    Ok(answers(task, &rows(logits)?))
+}
+
+fn rows(logits: Tensor<2>) -> Result<Vec<Vec<f32>>, TrainError> {
     let [_, width] = logits.dims();
     let logits = logits.try_into_vec_as::<f32>().map_err(|error| TrainError::Device { message: error.to_string() })?;
     if let Some(&value) = logits.iter().find(|value| !value.is_finite()) {
         return Err(TrainError::NotFinite { quantity: "logit", value: f64::from(value) });
     }
-    Ok(match task {
-        Task::Classification { .. } => {
-            logits.chunks(width).map(|row| Prediction::from_probabilities(softmax(row))).collect()
-        }
-        Task::Regression => logits.into_iter().map(Prediction::Score).collect(),
-    })
+    Ok(logits.chunks(width).map(<[f32]>::to_vec).collect())
 }
 
 fn softmax(logits: &[f32]) -> Vec<f32> {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::client::{Client, about, at, edited, place, range};
+use crate::client::{Client, about, at, edited, place, range, uri};
 
 const FILE: &str = "untitled:pipeline";
 
@@ -146,7 +146,7 @@ fn completion_knows_what_may_stand_where() {
         )
     };
     let at = |end: &str| offered(&file(end));
-    assert_eq!(at("|"), ["param", "let", "set", "pipeline", "expect", "publish"]);
+    assert_eq!(at("|"), ["param", "let", "set", "pipeline", "expect", "recipe", "use", "publish"]);
     let stages = at("pipeline p = base -> |");
     assert!(stages.contains(&"finetune".into()) && !stages.contains(&"pretrain".into()), "{stages:?}");
     assert!(!stages.contains(&"lora".into()) && !stages.contains(&"hf".into()), "{stages:?}");
@@ -202,7 +202,7 @@ fn formatting_gives_the_one_style_by_edits_of_the_lines_that_differ() {
         "textDocument/formatting",
         json!({ "textDocument": { "uri": FILE }, "options": { "tabSize": 2, "insertSpaces": true } }),
     );
-    let source = ftp::syntax::Source { name: "x".into(), text: wrong.into() };
+    let source = ftp::syntax::Source::new("x", wrong);
     assert_eq!(edited(wrong, &edits), ftp::syntax::format(&source).unwrap());
     let mut client = opened("let a = = b\n");
     let edits = client.ask(
@@ -255,4 +255,175 @@ fn names_that_lead_in_circles_or_nowhere_do_not_trouble_it() {
         client.ask("textDocument/definition", about(FILE, text, what, 0));
     }
     assert!(client.stop());
+}
+
+const RECIPES: &str = "\
+use std.adaptive
+use \"team.ftp\" as team
+
+param name: string = \"x\"
+let base = hf(\"models/${name}\")
+let target = labelled(\"d\")
+
+## Twice, with anything.
+recipe twice(
+  ## Where it begins.
+  start: model,
+  data: labelled,
+  method: recipe(labelled) = finetune,
+  epochs: epochs = 3,
+) = start -> method(data) -> each(seed in 1..3) finetune(data, epochs = epochs, seed = seed)
+
+let tuned = base -> team.robust(target, epochs = 2)
+pipeline a = base -> twice(target, epochs = 1 epochs)
+pipeline b = [tuned, base -> adaptive.domain_adaptive(words, target)] -> ensemble
+pipeline c = base -> if quick then team.robust(target) -> finetune(target)
+let words = text(\"w\")
+param quick: bool = true
+";
+
+const TEAM: &str = "\
+## What the team agreed on.
+
+## Made to last.
+recipe robust(
+  base: model,
+  target: labelled,
+  ## How long.
+  epochs: epochs = 1,
+) = base -> finetune(target, epochs = epochs)
+";
+
+/// A file that uses a module beside it; its address and the module's.
+fn project() -> (tempfile::TempDir, Client, String, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().canonicalize().unwrap();
+    std::fs::write(root.join("team.ftp"), TEAM).unwrap();
+    std::fs::write(root.join("main.ftp"), RECIPES).unwrap();
+    let (main, team) = (uri(&root.join("main.ftp")), uri(&root.join("team.ftp")));
+    let mut client = Client::start();
+    client.open(&main, RECIPES);
+    // Modules are read by the first check.
+    client.diagnostics(&main);
+    (directory, client, main, team)
+}
+
+#[test]
+fn names_of_recipes_and_variables_lead_to_their_own_declarations() {
+    let (_directory, mut client, main, _) = project();
+    let mut leads = |what: &str, on: usize, to: &str| {
+        let answer = client.ask("textDocument/definition", about(&main, RECIPES, what, on));
+        assert_eq!(answer["range"]["start"], place(RECIPES, to, 0), "{what}");
+    };
+    leads("start -> method", 0, "start: model");
+    leads("method(data)", 0, "method: recipe");
+    leads("= epochs, seed", 2, "epochs: epochs = 3");
+    leads("= seed)", 2, "seed in 1..3");
+    leads("${name}", 2, "name: string");
+    leads("twice(target", 0, "twice(\n");
+    leads("epochs = 1 epochs", 0, "epochs: epochs = 3");
+    leads("words, target", 0, "words = text");
+    leads("quick then", 0, "quick: bool");
+    leads("tuned, base", 0, "tuned = base");
+    leads("team.robust(target, epochs", 0, "team\n");
+}
+
+#[test]
+fn names_of_modules_lead_into_their_files() {
+    let (_directory, mut client, main, team) = project();
+    let mut leads = |what: &str, on: usize, line: usize, column: usize| {
+        let answer = client.ask("textDocument/definition", about(&main, RECIPES, what, on));
+        assert_eq!((&answer["uri"], &answer["range"]["start"]), (&json!(team), &at(line, column)), "{what}");
+    };
+    leads("robust(target, epochs", 3, 3, 7);
+    leads("epochs = 2", 0, 7, 2);
+    leads("team\n", 1, 0, 0);
+    let page = client.ask("textDocument/hover", about(&main, RECIPES, "robust(target, epochs", 0));
+    assert!(page["contents"]["value"].as_str().unwrap().contains("Made to last."), "{page}");
+}
+
+#[test]
+fn a_module_is_what_its_editor_shows_and_its_users_are_renamed_with_it() {
+    let (_directory, mut client, main, team) = project();
+    let missing = |found: &[Value]| found.iter().any(|one| one["code"] == json!("ftp::name::not_in_module"));
+    client.open(&team, TEAM);
+    assert!(!missing(&client.diagnostics(&main).1));
+    // Changed in the editor and not saved.
+    client.edit(&team, 2, range((3, 7), (3, 13)), "sturdy");
+    assert!(missing(&client.diagnostics_until(&main, |found| missing(found))));
+    client.edit(&team, 3, range((3, 7), (3, 13)), "robust");
+    client.diagnostics_until(&main, |found| !missing(found));
+    let mut params = about(&team, TEAM, "robust", 0);
+    params["newName"] = json!("lasting");
+    params["context"] = json!({ "includeDeclaration": true });
+    assert_eq!(client.ask("textDocument/references", params.clone()).as_array().unwrap().len(), 3);
+    let answer = client.ask("textDocument/rename", params);
+    assert_eq!(edited(TEAM, &answer["changes"][&team]), TEAM.replace("robust", "lasting"));
+    assert_eq!(edited(RECIPES, &answer["changes"][&main]), RECIPES.replace("robust", "lasting"));
+    // From where it is only used, it is not renamed.
+    let mut params = about(&main, RECIPES, "robust(target, epochs", 0);
+    params["newName"] = json!("lasting");
+    assert!(client.refused("textDocument/rename", params).1.contains("declared in another file"));
+    let mut params = about(&main, RECIPES, "adaptive.domain", 0);
+    params["newName"] = json!("lasting");
+    assert!(client.refused("textDocument/rename", params).1.contains("write `as`"));
+    assert!(client.stop());
+}
+
+#[test]
+fn renaming_a_recipes_parameter_reaches_its_body_and_its_calls() {
+    let (_directory, mut client, main, _) = project();
+    let mut params = about(&main, RECIPES, "epochs: epochs = 3", 0);
+    params["newName"] = json!("passes");
+    let answer = client.ask("textDocument/rename", params.clone());
+    let expected = RECIPES
+        .replace("epochs: epochs = 3", "passes: epochs = 3")
+        .replace("epochs = epochs", "epochs = passes")
+        .replace("epochs = 1 epochs", "passes = 1 epochs");
+    assert_eq!(edited(RECIPES, &answer["changes"][&main]), expected);
+    params["newName"] = json!("data");
+    assert!(client.refused("textDocument/rename", params).1.contains("declared already"));
+}
+
+#[test]
+fn what_is_wrong_in_a_module_is_said_where_it_is_used() {
+    let (directory, _, main, team) = project();
+    std::fs::write(directory.path().join("team.ftp"), TEAM.replace("finetune", "finetun")).unwrap();
+    let capabilities = json!({ "textDocument": { "publishDiagnostics": { "relatedInformation": true } } });
+    let mut client = Client::with(capabilities);
+    client.open(&main, RECIPES);
+    let (_, found) = client.diagnostics(&main);
+    let error = found.iter().find(|one| one["code"] == json!("ftp::name::unknown_stage")).unwrap();
+    assert_eq!(error["range"]["start"], at(1, 0));
+    assert_eq!(error["relatedInformation"][0]["location"]["uri"], json!(team));
+    assert_eq!(error["relatedInformation"][0]["location"]["range"]["start"]["line"], json!(8));
+    assert!(client.stop());
+}
+
+#[test]
+fn recipes_and_modules_are_completed() {
+    let (_directory, mut client, main, _) = project();
+    let mut version = 1;
+    let last = RECIPES.lines().count();
+    let mut at_end = |text: &str| -> Vec<String> {
+        version += 1;
+        client.edit(&main, version, range((last, 0), (last + 9, 0)), text);
+        let position = at(last, text.len());
+        let params = json!({ "textDocument": { "uri": main }, "position": position });
+        let answer = client.ask("textDocument/completion", params);
+        answer.as_array().unwrap().iter().map(|item| item["label"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(at_end("pipeline z = base -> team."), ["robust"]);
+    let stages = at_end("pipeline z = base -> ");
+    for stage in ["finetune", "twice", "team", "adaptive", "each", "if"] {
+        assert!(stages.contains(&stage.to_owned()), "{stage} is not in {stages:?}");
+    }
+    // The model stands left of the arrow.
+    assert_eq!(at_end("pipeline z = base -> team.robust("), ["target", "target", "epochs"]);
+    assert_eq!(at_end("pipeline z = twice(")[..2], ["base", "tuned"]);
+    assert_eq!(at_end("pipeline z = base -> twice(target, method = ")[0], "twice");
+    assert!(at_end("use std.").contains(&"efficient".to_owned()));
+    assert_eq!(at_end("recipe r(one: model, two: labelled) = one -> finetune(")[0], "two");
+    assert!(at_end("recipe r(one: ").contains(&"labelled".to_owned()));
+    assert!(at_end("pipeline z = base -> if ").contains(&"quick".to_owned()));
 }

@@ -12,7 +12,7 @@ use indexmap::IndexMap;
 
 /// A text of 20 lines of 20 characters, for spans to point into.
 pub fn source() -> Source {
-    Source { name: "x.ftp".into(), text: "....................\n".repeat(20) }
+    Source::new("x.ftp", "....................\n".repeat(20))
 }
 
 /// The span that begins at this line and column.
@@ -95,6 +95,7 @@ pub fn pipeline(program: &mut Program, name: &str, stages: &[NodeId]) {
     let output = *stages.last().expect("a pipeline has stages");
     program.pipelines.push(Pipeline {
         name: name.into(),
+        declared: name.into(),
         docs: None,
         output,
         stages: stages.to_vec(),

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use ftp::lang::signature::{Artifact, Class, Default, Kind, Parameter, ParameterType as T, Registry, Signature};
 use ftp::lang::value::Value;
-use ftp::lang::world::{SourceError, SourceFacts, SourceFile, SourceRequest, Task, World};
+use ftp::lang::world::{ModuleRequest, ModuleText, SourceError, SourceFacts, SourceFile, SourceRequest, Task, World};
 use ftp::syntax::Source;
 use indexmap::IndexMap;
 
 pub fn source(text: &str) -> Source {
-    Source { name: "test.ftp".into(), text: text.into() }
+    Source::new("test.ftp", text)
 }
 
 pub fn registry() -> Registry {
@@ -24,6 +24,9 @@ pub fn registry() -> Registry {
         stage("intermediate", MODELS, true, training(input("task", Artifact::Labelled))),
         Signature { output: Artifact::Parametrised, ..stage("peft", &[Artifact::Model], false, vec![delta()]) },
         stage("finetune", MODELS, true, training(input("target", Artifact::Labelled))),
+        list("select", Artifact::Model, vec![]),
+        list("average", Artifact::Model, vec![evaluated()]),
+        list("ensemble", Artifact::Ensemble, vec![evaluated()]),
         method("bitfit", Kind::Delta, Artifact::Parametrised, vec![]),
         method(
             "lora",
@@ -50,6 +53,19 @@ fn method(name: &'static str, kind: Kind, output: Artifact, parameters: Vec<Para
 
 fn stage(name: &'static str, input: &'static [Artifact], reports: bool, parameters: Vec<Parameter>) -> Signature {
     Signature { input, reports, ..method(name, Kind::Stage, Artifact::Model, parameters) }
+}
+
+fn list(name: &'static str, output: Artifact, mut parameters: Vec<Parameter>) -> Signature {
+    if name == "select" {
+        let metrics = T::Choice(&["accuracy", "macro_f1", "pearson", "loss"]);
+        parameters.push(Parameter::optional("best", metrics, Value::None, "What to choose by."));
+    }
+    Signature { output, ..stage(name, &[Artifact::Models], true, parameters) }
+}
+
+fn evaluated() -> Parameter {
+    let set = T::Artifact(Artifact::Labelled);
+    Parameter::optional("target", set, Value::None, "The set to report on.").positional()
 }
 
 fn data(name: &'static str, output: Artifact, mut others: Vec<Parameter>) -> Signature {
@@ -160,7 +176,42 @@ impl World for Table {
             notices: vec![],
         })
     }
+
+    fn module(&self, request: &ModuleRequest) -> Result<ModuleText, SourceError> {
+        let ModuleRequest::File { directory, path } = request else { panic!("{request:?}") };
+        let key = if directory.is_empty() { path.clone() } else { format!("{directory}/{path}") };
+        let directory = key.rsplit_once('/').map_or("", |(directory, _)| directory).to_owned();
+        match MODULES.iter().find(|(name, _)| *name == key) {
+            Some((_, text)) => Ok(ModuleText { name: key.clone(), key, text: (*text).into(), directory }),
+            None => Err(SourceError {
+                code: "ftp::module::not_found",
+                message: format!("there is no file {key}"),
+                label: "no such module".into(),
+                help: Some("write the path of a `.ftp` file, relative to this one".into()),
+                parameter: None,
+            }),
+        }
+    }
 }
+
+/// The modules there are.
+const MODULES: &[(&str, &str)] = &[
+    (
+        "team/recipes.ftp",
+        "## Learn it.
+recipe tuned(base: model, target: labelled, rate: float = 5e-5, seed: int in 0..100 = 42) =
+  base -> finetune(target, learning_rate = rate, seed = seed)
+
+use \"more.ftp\"
+
+let mnli = pairs(\"mnli.jsonl\")
+
+recipe two_steps(base: model, target: labelled) = base -> more.first(mnli) -> tuned(target)
+",
+    ),
+    ("team/more.ftp", "recipe first(base: model, middle: labelled) = base -> intermediate(middle)\n"),
+    ("team/broken.ftp", "recipe odd(base: model) = base -> finetun(base)\n"),
+];
 
 /// A program without its places, to compare and to read.
 pub fn outline(program: &ftp::lang::ir::Program) -> String {
@@ -194,8 +245,8 @@ pub fn outline(program: &ftp::lang::ir::Program) -> String {
         .unwrap();
     }
     for expectation in &program.expectations {
-        let (pipeline, relation) = (expectation.pipeline, expectation.relation.symbol());
-        writeln!(out, "expect {pipeline}.{} {relation} {}", expectation.metric, expectation.bound).unwrap();
+        let (pipeline, relation) = (expectation.measure.pipelines[0], expectation.relation.symbol());
+        writeln!(out, "expect {pipeline}.{} {relation} {}", expectation.measure.metric, expectation.bound).unwrap();
     }
     for publication in &program.publications {
         writeln!(out, "publish {} to {:?}", publication.pipeline, publication.directory).unwrap();

@@ -1,96 +1,78 @@
-//! Tree -> index.
+//! Tree -> index: the statements, and what their names come to.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use super::super::signature::{Artifact, Kind, Parameter, ParameterType, Registry, Signature};
-use super::{Index, Mention, Symbol, SymbolId, SymbolKind, Target};
+use super::super::signature::{Artifact, ParameterType, Registry};
+use super::{Index, Mention, SymbolId, SymbolKind, Target};
 use crate::syntax::{Span, ast};
 
 /// What a chain comes to, as far as the text says.
 #[derive(Clone, Copy)]
-enum Gives {
+pub(super) enum Gives {
     Nothing,
     Artifact(Artifact),
     /// A plain value of this type.
     Value(&'static str),
-    /// Another name's.
+    /// What another name gives.
     SameAs(SymbolId),
 }
 
 impl Index {
-    /// The index of a parsed file.
-    pub fn new(file: &ast::File, registry: &Registry) -> Self {
-        let mut builder = Builder { registry, declared: HashMap::new(), index: Index::default(), gives: vec![] };
+    /// The index of a parsed file. `modules` reads those it uses, where that is possible.
+    pub fn new(file: &ast::File, registry: &Registry, modules: &dyn Fn(&ast::Use) -> Option<Arc<Index>>) -> Self {
+        let mut builder = Builder {
+            registry,
+            modules,
+            declared: HashMap::new(),
+            module_names: HashMap::new(),
+            by_place: HashMap::new(),
+            locals: vec![],
+            index: Index::default(),
+            gives: vec![],
+        };
         for statement in &file.statements {
             builder.declare(statement);
         }
         for statement in &file.statements {
             builder.statement(statement);
         }
-        builder.artifacts();
-        let mut index = builder.index;
-        index.names.sort_by_key(|mention| mention.span);
-        index
+        builder.finish()
     }
 }
 
-struct Builder<'a> {
-    registry: &'a Registry,
-    /// The first declaration of each name.
-    declared: HashMap<&'a str, SymbolId>,
-    index: Index,
+pub(super) struct Builder<'a> {
+    pub registry: &'a Registry,
+    pub modules: &'a dyn Fn(&ast::Use) -> Option<Arc<Index>>,
+    /// The first declaration of each name that the whole file knows.
+    pub declared: HashMap<&'a str, SymbolId>,
+    pub module_names: HashMap<String, SymbolId>,
+    /// Symbols by the offset of their declared names.
+    pub by_place: HashMap<usize, SymbolId>,
+    /// Names that mean something here and not everywhere, the innermost last.
+    pub locals: Vec<(&'a str, SymbolId)>,
+    pub index: Index,
     /// By symbol.
-    gives: Vec<Gives>,
+    pub gives: Vec<Gives>,
 }
 
 impl<'a> Builder<'a> {
-    fn mention(&mut self, span: Span, target: Target) {
+    pub(super) fn mention(&mut self, span: Span, target: Target) {
         self.index.names.push(Mention { span, target });
-    }
-
-    fn declare(&mut self, statement: &'a ast::Statement) {
-        use ast::Statement;
-        let (name, kind, docs, span) = match statement {
-            Statement::Param(param) => (&param.name, SymbolKind::Param, &param.docs, param.span),
-            Statement::Let(binding) => {
-                let kind = match binding.bound {
-                    ast::Binding::Value(_) => SymbolKind::Value,
-                    ast::Binding::Chain(_) => SymbolKind::Chain,
-                };
-                (&binding.name, kind, &binding.docs, binding.span)
-            }
-            Statement::Pipeline(pipeline) => (&pipeline.name, SymbolKind::Pipeline, &pipeline.docs, pipeline.span),
-            Statement::Broken(ast::Broken { keyword, name: Some(name), span })
-                if !matches!(keyword.as_deref(), Some("set" | "expect" | "publish")) =>
-            {
-                (name, SymbolKind::Broken, &None, *span)
-            }
-            _ => return,
-        };
-        let id = self.index.symbols.len();
-        self.declared.entry(&name.text).or_insert(id);
-        self.mention(name.span, Target::Declaration(id));
-        let value_type = match statement {
-            Statement::Param(param) => Some(param.ty.text.clone()),
-            _ => None,
-        };
-        let (name, docs) = (name.clone(), docs.clone());
-        self.index.symbols.push(Symbol { name, kind, docs, span, artifact: None, value_type });
-        self.gives.push(Gives::Nothing);
     }
 
     fn statement(&mut self, statement: &'a ast::Statement) {
         use ast::Statement;
         match statement {
             Statement::Param(param) => {
-                self.mention(param.ty.span, Target::Type);
+                self.ty(&param.ty);
                 self.value(&param.default, None);
             }
             Statement::Let(binding) => {
                 let gives = match &binding.bound {
                     ast::Binding::Value(value) => {
                         self.value(value, None);
-                        value_type(value).map_or(Gives::Nothing, Gives::Value)
+                        super::values::value_type(value).map_or(Gives::Nothing, Gives::Value)
                     }
                     ast::Binding::Chain(chain) => self.chain(chain),
                 };
@@ -100,15 +82,16 @@ impl<'a> Builder<'a> {
                 let gives = self.chain(&pipeline.chain);
                 self.give(&pipeline.name, gives);
             }
+            Statement::Recipe(recipe) => self.recipe_body(recipe),
             Statement::Set(set) => {
                 let signature = self.registry.get(&set.method.text);
                 self.mention(set.method.span, signature.map_or(Target::Unknown, |found| Target::Method(found.name)));
-                self.arguments(signature, &set.arguments);
+                let callee = signature.map(super::calls::Callee::Method);
+                self.arguments(callee.as_ref(), &set.arguments);
             }
             Statement::Expect(expect) => {
-                let pipeline = self.declared.get(expect.pipeline.text.as_str()).copied();
-                self.mention(expect.pipeline.span, pipeline.map_or(Target::Unknown, Target::Symbol));
-                self.mention(expect.metric.span, Target::Metric(pipeline));
+                self.measure(&expect.measure);
+                expect.minus.iter().for_each(|minus| self.measure(minus));
                 self.value(&expect.bound, None);
             }
             Statement::Publish(publish) => {
@@ -116,130 +99,90 @@ impl<'a> Builder<'a> {
                 self.mention(publish.pipeline.span, target);
                 self.value(&publish.directory, None);
             }
-            Statement::Broken(_) => {}
+            Statement::Use(_) | Statement::Broken(_) => {}
         }
     }
 
-    /// What a declared name stands for.
-    fn symbol(&self, name: &str) -> Target {
-        self.declared.get(name).map_or(Target::Unknown, |symbol| Target::Symbol(*symbol))
+    fn recipe_body(&mut self, recipe: &'a ast::Recipe) {
+        // Defaults are read with the file's names.
+        for parameter in &recipe.parameters {
+            self.ty(&parameter.ty);
+            if let Some(default) = &parameter.default {
+                let ty =
+                    self.by_place.get(&parameter.name.span.start).and_then(|id| self.index.symbols[*id].ty.clone());
+                let slot = ty.map(|ty| super::calls::Slot { ty, target: Target::Unknown });
+                self.value(default, slot.as_ref());
+            }
+        }
+        let outside = self.locals.len();
+        for parameter in &recipe.parameters {
+            if let Some(id) = self.by_place.get(&parameter.name.span.start).copied() {
+                self.locals.push((&parameter.name.text, id));
+                if let Some(ParameterType::Artifact(artifact)) = self.index.symbols[id].ty {
+                    self.gives[id] = Gives::Artifact(artifact);
+                }
+            }
+        }
+        let gives = self.chain(&recipe.chain);
+        self.locals.truncate(outside);
+        self.give(&recipe.name, gives);
+    }
+
+    fn ty(&mut self, ty: &ast::Type) {
+        self.mention(ty.name.span, Target::Type);
+        for taken in ty.takes.iter().flatten() {
+            self.mention(taken.span, Target::Type);
+        }
+    }
+
+    fn measure(&mut self, measure: &ast::Measure) {
+        if let Some(fold) = &measure.fold {
+            self.mention(fold.span, Target::Fold);
+        }
+        let pipeline = self.declared.get(measure.pipeline.text.as_str()).copied();
+        self.mention(measure.pipeline.span, pipeline.map_or(Target::Unknown, Target::Symbol));
+        self.mention(measure.metric.span, Target::Metric(pipeline));
     }
 
     fn give(&mut self, name: &ast::Name, gives: Gives) {
         // Of two declarations of one name each is a symbol; their places tell them apart.
-        if let Ok(symbol) = self.index.symbols.binary_search_by_key(&name.span, |symbol| symbol.name.span) {
-            self.gives[symbol] = gives;
+        if let Some(symbol) = self.by_place.get(&name.span.start) {
+            self.gives[*symbol] = gives;
         }
     }
 
-    fn chain(&mut self, chain: &'a ast::Chain) -> Gives {
-        let mut gives = Gives::Nothing;
-        for (position, call) in chain.calls.iter().enumerate() {
-            gives = self.call(call, position == 0);
-        }
-        gives
+    /// What a name stands for here.
+    pub(super) fn lookup(&self, name: &str) -> Option<SymbolId> {
+        let local = self.locals.iter().rev().find(|(local, _)| *local == name).map(|(_, symbol)| *symbol);
+        local.or_else(|| self.declared.get(name).copied())
     }
 
-    fn call(&mut self, call: &'a ast::Call, begins: bool) -> Gives {
-        let name = call.name.text.as_str();
-        if let (Some(ty), None) = (literal_type(name), &call.arguments) {
-            self.mention(call.name.span, Target::Literal);
-            return Gives::Value(ty);
-        }
-        let method = self.registry.get(name);
-        let declared = self.declared.get(name).copied();
-        // As `lang::chain` has it: a declared name begins a chain where it can't be a call; behind an arrow a stage comes
-        // first.
-        let is_declared = match (declared, method) {
-            (Some(_), None) => true,
-            (Some(_), Some(method)) => call.arguments.is_none() && (begins || method.kind == Kind::Source),
-            (None, _) => false,
-        };
-        let (target, gives) = match (declared.filter(|_| is_declared), method) {
-            (Some(symbol), _) => (Target::Symbol(symbol), Gives::SameAs(symbol)),
-            (None, Some(method)) => (Target::Method(method.name), Gives::Artifact(method.output)),
-            (None, None) => (Target::Unknown, Gives::Nothing),
-        };
-        self.mention(call.name.span, target);
-        self.arguments(method.filter(|_| !is_declared), call.arguments.as_deref().unwrap_or(&[]));
-        gives
+    pub(super) fn symbol(&self, name: &str) -> Target {
+        self.lookup(name).map_or(Target::Unknown, Target::Symbol)
     }
 
-    fn arguments(&mut self, signature: Option<&'a Signature>, arguments: &'a [ast::Argument]) {
-        let Some(signature) = signature else {
-            for argument in arguments {
-                if let Some(name) = &argument.name {
-                    self.mention(name.span, Target::Unknown);
-                }
-                self.value(&argument.value, None);
+    /// The two parts of a path: a module and something it declares, if it does.
+    pub(super) fn path(&mut self, module: &str, member: &str, span: Span) -> Option<(SymbolId, Arc<Index>, SymbolId)> {
+        let symbol = self.module_names.get(module).copied();
+        let first = Span { end: span.start + module.len(), ..span };
+        self.mention(first, symbol.map_or(Target::Unknown, Target::Symbol));
+        let index = symbol.and_then(|symbol| self.index.module_of(symbol)?.index.clone());
+        let found = index.and_then(|index| index.named(member).map(|id| (index, id)));
+        let last = Span { start: span.end - member.len(), ..span };
+        match (symbol, found) {
+            (Some(module), Some((index, symbol))) => {
+                self.mention(last, Target::Member { module, symbol });
+                Some((module, index, symbol))
             }
-            return;
-        };
-        let mut positional = signature.parameters.iter().filter(|parameter| parameter.positional);
-        let mut delta = None;
-        for argument in arguments {
-            let found = match &argument.name {
-                Some(name) => {
-                    let found = parameter(Some(signature), &name.text).or_else(|| parameter(delta, &name.text));
-                    let target = found.map_or(Target::Unknown, |(method, parameter)| Target::Parameter {
-                        method: method.name,
-                        parameter: parameter.name,
-                    });
-                    self.mention(name.span, target);
-                    found
-                }
-                None => positional.next().map(|parameter| (signature, parameter)),
-            };
-            if let (Some((_, Parameter { ty: ParameterType::Delta, .. })), ast::ValueKind::Word(name)) =
-                (found, &argument.value.kind)
-            {
-                delta = self.registry.get(name);
+            _ => {
+                self.mention(last, Target::Unknown);
+                None
             }
-            self.value(&argument.value, found);
         }
     }
 
-    /// A value for a parameter of a method, if it is known which.
-    fn value(&mut self, value: &'a ast::Value, slot: Option<(&'a Signature, &'a Parameter)>) {
-        match &value.kind {
-            ast::ValueKind::Word(name) => {
-                let target = self.word(name, slot);
-                self.mention(value.span, target);
-            }
-            ast::ValueKind::List(items) => items.iter().for_each(|item| self.value(item, None)),
-            ast::ValueKind::Call(name) => {
-                let method = self.registry.get(&name.text);
-                self.mention(name.span, method.map_or(Target::Unknown, |method| Target::Method(method.name)));
-            }
-            ast::ValueKind::Int { unit: Some(unit), .. } | ast::ValueKind::Float { unit: Some(unit), .. } => {
-                self.mention(unit.span, Target::Unit);
-            }
-            ast::ValueKind::Int { .. }
-            | ast::ValueKind::Float { .. }
-            | ast::ValueKind::String(_)
-            | ast::ValueKind::Broken => {}
-        }
-    }
-
-    fn word(&self, name: &str, slot: Option<(&'a Signature, &'a Parameter)>) -> Target {
-        if let Some((method, parameter)) = slot {
-            match &parameter.ty {
-                ParameterType::Delta => {
-                    let delta = self.registry.get(name).filter(|method| method.kind == Kind::Delta);
-                    return delta.map_or(Target::Unknown, |delta| Target::Method(delta.name));
-                }
-                ParameterType::Artifact(_) => return self.symbol(name),
-                ParameterType::Choice(choices) if choices.contains(&name) => {
-                    return Target::Choice { method: method.name, parameter: parameter.name };
-                }
-                _ => {}
-            }
-        }
-        if literal_type(name).is_some() { Target::Literal } else { self.symbol(name) }
-    }
-
-    /// Follows names that stand for other names.
-    fn artifacts(&mut self) {
+    /// Follows names that stand for other names, and puts everything in order.
+    fn finish(mut self) -> Index {
         for symbol in 0..self.gives.len() {
             let mut gives = self.gives[symbol];
             let mut last = symbol;
@@ -262,39 +205,7 @@ impl<'a> Builder<'a> {
             }
             symbol.value_type = value_type;
         }
+        self.index.names.sort_by_key(|mention| mention.span);
+        self.index
     }
-}
-
-/// The type of a word that stands for itself.
-fn literal_type(name: &str) -> Option<&'static str> {
-    match name {
-        "true" | "false" => Some("bool"),
-        "none" => Some("none"),
-        _ => None,
-    }
-}
-
-/// The type of a value as written, by the name a `param` would have for it.
-fn value_type(value: &ast::Value) -> Option<&'static str> {
-    let unit = |unit: &Option<ast::Name>, plain| match unit.as_ref().map(|unit| unit.text.as_str()) {
-        None => Some(plain),
-        Some("%") => Some("ratio"),
-        Some("epoch" | "epochs") => Some("epochs"),
-        Some("step" | "steps") => Some("steps"),
-        Some("s" | "min" | "h") => Some("duration"),
-        Some(_) => None,
-    };
-    match &value.kind {
-        ast::ValueKind::Int { unit: of, .. } => unit(of, "int"),
-        ast::ValueKind::Float { unit: of, .. } => unit(of, "float"),
-        ast::ValueKind::String(_) => Some("string"),
-        ast::ValueKind::List(_) => Some("list"),
-        ast::ValueKind::Word(name) => literal_type(name),
-        ast::ValueKind::Call(_) | ast::ValueKind::Broken => None,
-    }
-}
-
-fn parameter<'a>(method: Option<&'a Signature>, name: &str) -> Option<(&'a Signature, &'a Parameter)> {
-    let method = method?;
-    method.parameter(name).map(|parameter| (method, parameter))
 }

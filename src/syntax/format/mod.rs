@@ -67,8 +67,7 @@ pub fn format(source: &Source) -> Result<String, Vec<SyntaxError>> {
         }
     }
     let text = lines.finish();
-    let kept = content(&text) == content(&source.text)
-        && super::parse(&Source { text: text.clone(), ..source.clone() }).1.is_empty();
+    let kept = content(&text) == content(&source.text) && super::parse(&Source::new(&source.name, &text)).1.is_empty();
     debug_assert!(kept, "the formatter loses or breaks something: {}", source.text);
     // A user's file is worth more than its style: what the layout does not understand stays as it is.
     Ok(if kept { text } else { source.text.clone() })
