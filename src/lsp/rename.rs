@@ -28,17 +28,17 @@ pub(super) fn rename(
     allowed(document, symbol, to)?;
     let spans: Vec<Span> = document.index.mentions(symbol).map(|mention| mention.span).collect();
     keeps_meaning(document, &spans, to)?;
-    let mut changes = HashMap::from([(document.uri.clone(), edits(document, spans, to))]);
+    let mut changes = vec![(document.uri.clone(), edits(document, spans, to))];
     // Open files that use this one as a module know it by the same name.
     if let Some(thing) = Thing::new(document, &Target::Symbol(symbol)) {
         for other in documents.values().filter(|other| other.name != document.name) {
             let spans: Vec<Span> = thing.mentions(other).into_iter().map(|mention| mention.span).collect();
             if !spans.is_empty() {
-                changes.insert(other.uri.clone(), edits(other, spans, to));
+                changes.push((other.uri.clone(), edits(other, spans, to)));
             }
         }
     }
-    Ok(WorkspaceEdit::new(changes))
+    Ok(WorkspaceEdit::new(changes.into_iter().collect()))
 }
 
 fn edits(document: &Document, spans: Vec<Span>, to: &str) -> Vec<TextEdit> {
