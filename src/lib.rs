@@ -15,6 +15,8 @@ pub mod store;
 
 pub mod hub;
 
+pub mod modules;
+
 pub mod data;
 
 #[cfg(feature = "train")]

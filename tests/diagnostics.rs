@@ -20,12 +20,12 @@ fn overrides(text: &str) -> Vec<(String, String)> {
 /// All that `ftp check` says about a text.
 fn report(source: &Source) -> String {
     let result = lang::check(source, &registry(), &Table, &overrides(&source.text));
-    let diagnostics = match result {
+    let (diagnostics, source) = match result {
         Ok(Checked { warnings, .. }) if warnings.is_empty() => return "no findings".into(),
-        Ok(Checked { warnings, .. }) => warnings,
-        Err(diagnostics) => diagnostics.all,
+        Ok(Checked { warnings, source, .. }) => (warnings, source),
+        Err(diagnostics) => (diagnostics.all, diagnostics.source),
     };
-    diagnostics.iter().map(|diagnostic| diagnostic.render(source, false)).collect::<Vec<_>>().join("\n")
+    diagnostics.iter().map(|diagnostic| diagnostic.render(&source, false)).collect::<Vec<_>>().join("\n")
 }
 
 #[test]

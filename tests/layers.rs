@@ -11,6 +11,7 @@ const LAYERS: &[&[&str]] = &[
     &["plan"],
     &["store"],
     &["hub"],
+    &["modules"],
     &["data"],
     &["nn"],
     &["train"],

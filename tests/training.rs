@@ -16,6 +16,8 @@ mod numbers;
 mod optimizer;
 #[path = "training/selection.rs"]
 mod selection;
+#[path = "training/stability.rs"]
+mod stability;
 #[path = "training/tiny.rs"]
 mod tiny;
 #[path = "training/trajectory.rs"]

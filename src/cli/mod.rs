@@ -10,6 +10,7 @@ mod graph;
 mod help;
 mod layers;
 mod limits;
+mod lock;
 mod lsp;
 mod methods;
 mod new;
@@ -70,6 +71,12 @@ enum Command {
     Explain(explain::Explain),
     /// Write files in the one style, or say where they differ from it
     Fmt(fmt::Fmt),
+    /// Record which commits of repositories a file's modules stand at, and fetch them
+    Lock(lock::LockCommand),
+    /// Take the newest commits behind the tags that a file's modules name
+    Update(lock::Update),
+    /// Copy modules of repositories beside the file
+    Vendor(lock::Vendor),
     /// Show which stages are in the store, which will run, and why
     Plan(plan::Plan),
     /// Run what is not in the store yet, publish, and report
@@ -129,6 +136,9 @@ pub fn main() -> ExitCode {
         Command::Doctor(command) => command.run(),
         Command::Explain(command) => command.run(),
         Command::Fmt(command) => command.run(),
+        Command::Lock(command) => command.run(),
+        Command::Update(command) => command.run(),
+        Command::Vendor(command) => command.run(),
         Command::Plan(command) => command.run(),
         #[cfg(feature = "train")]
         Command::Run(command) => command.run(),

@@ -8,8 +8,12 @@ use serde_json::json;
 use super::project::Project;
 use super::{Exit, FileArguments, StoreArguments, project};
 use crate::exec::{self, Status};
+use crate::lang;
+use crate::lang::world::World;
+use crate::methods;
 use crate::plan;
 use crate::plan::diff::{self, Difference};
+use crate::syntax::Source;
 
 #[derive(Args)]
 pub(super) struct Plan {
@@ -90,6 +94,29 @@ impl Plan {
         }
         Exit::Ok
     }
+}
+
+/// Prints how the plan of a file differs between two worlds: with the modules as they are locked, and as they would be.
+pub(super) fn print_differences(
+    arguments: &FileArguments,
+    source: &Source,
+    before: &dyn World,
+    after: &dyn World,
+) -> Result<(), Exit> {
+    let check = |world: &dyn World| {
+        lang::check(source, methods::registry(), world, &arguments.set).map_err(|found| {
+            found.all.iter().for_each(|one| project::print(one, &found.source, false));
+            Exit::WrongFile
+        })
+    };
+    let (old, new) = (check(before)?, check(after)?);
+    let plans = [&old, &new].map(|one| plan::Plan::new(&one.program, "cpu"));
+    let differences = diff::between(
+        diff::Side { source: &old.source, program: &old.program, plan: &plans[0] },
+        diff::Side { source: &new.source, program: &new.program, plan: &plans[1] },
+    );
+    differences.iter().for_each(|one| print!("{}", difference(one)));
+    Ok(())
 }
 
 fn difference_word(difference: &Difference) -> &'static str {

@@ -111,7 +111,7 @@ pub(super) fn check_source(arguments: &FileArguments, source: &Source) -> Result
 }
 
 /// Paths in the file are relative to this.
-fn directory(arguments: &FileArguments) -> &Path {
+pub(super) fn directory(arguments: &FileArguments) -> &Path {
     arguments.file.parent().unwrap_or(Path::new(""))
 }
 

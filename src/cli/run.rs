@@ -25,6 +25,9 @@ pub(super) struct Run {
     pipelines: Vec<String>,
     #[command(flatten)]
     store: StoreArguments,
+    /// Use modules of repositories exactly as ftp.lock and this machine have them; fetch and lock nothing
+    #[arg(long)]
+    locked: bool,
     /// Print events as JSON, one object a line, on standard output
     #[arg(long)]
     json: bool,
@@ -32,6 +35,11 @@ pub(super) struct Run {
 
 impl Run {
     pub fn run(self) -> Exit {
+        if !self.locked
+            && let Err(exit) = super::lock::lock(&self.file)
+        {
+            return exit;
+        }
         let mut project = match project::open(&self.file, self.json) {
             Ok(project) => project,
             Err(exit) => return exit,
@@ -75,7 +83,9 @@ impl Run {
         };
         if report.interrupted {
             if !self.json {
-                eprintln!("interrupted; finished stages are in the store, and the next run goes on from there");
+                eprintln!(
+                    "interrupted; finished stages and checkpoints are in the store, and the next run goes on from there"
+                );
             }
             return Exit::Interrupted;
         }

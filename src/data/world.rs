@@ -6,17 +6,21 @@ use super::error::problem;
 use super::options::Options;
 use super::{labelled, model, text};
 use crate::lang::world::{ModuleRequest, ModuleText, SourceError, SourceFacts, SourceRequest, World};
+use crate::modules;
+use crate::modules::{Lock, ModuleError, shelf};
 
 /// Answers over the real file system.
 #[derive(Debug, Clone)]
 pub struct FileWorld {
     /// The `.ftp` file's directory: paths are relative to it.
     pub directory: PathBuf,
+    /// What modules of repositories are pinned to, in place of the lock file.
+    pub lock: Option<Lock>,
 }
 
 impl FileWorld {
     pub fn new(directory: impl Into<PathBuf>) -> Self {
-        Self { directory: directory.into() }
+        Self { directory: directory.into(), lock: None }
     }
 }
 
@@ -41,13 +45,9 @@ impl World for FileWorld {
     fn module(&self, request: &ModuleRequest) -> Result<ModuleText, SourceError> {
         match request {
             ModuleRequest::File { directory, path } => self.file_module(directory, path),
-            ModuleRequest::Git { url, .. } => Err(problem(
-                "ftp::module::not_found",
-                None,
-                format!("modules of git repositories, such as {url}, can't be read yet"),
-                "not read",
-                "clone the repository and use its file: `use \"recipes/team.ftp\" as team`",
-            )),
+            ModuleRequest::Git { url, tag, commit, path } => {
+                self.git_module(url, tag.as_deref(), commit.as_deref(), path)
+            }
         }
     }
 }
@@ -72,11 +72,71 @@ impl FileWorld {
                 "write the path of a `.ftp` file, relative to this one",
             )
         })?;
-        // Two ways to the same file are one module.
-        let key = std::fs::canonicalize(&file).unwrap_or(file).display().to_string();
-        let directory = within.parent().map(|parent| parent.display().to_string()).unwrap_or_default();
-        Ok(ModuleText { key, name: shown, text, directory })
+        Ok(found(&file, shown, text, &within))
     }
+
+    /// A file of a repository, as it was when the project was locked. Nothing is fetched here.
+    fn git_module(
+        &self,
+        url: &str,
+        tag: Option<&str>,
+        commit: Option<&str>,
+        path: &str,
+    ) -> Result<ModuleText, SourceError> {
+        let read = || match &self.lock {
+            Some(lock) => Ok(lock.clone()),
+            None => Lock::read(&self.directory),
+        };
+        let lock = read().map_err(|error| module_problem(&error))?;
+        let Some(pin) = lock.find(url, tag, commit) else {
+            return Err(problem(
+                "ftp::module::not_locked",
+                None,
+                format!("{url} is not in {}", modules::lock::NAME),
+                "which commit, and which text, is not recorded",
+                "run `ftp lock` on this file, and keep `ftp.lock` in version control",
+            ));
+        };
+        let found_at = shelf::find(&self.directory, &shelf::cache(), pin).map_err(|error| module_problem(&error))?;
+        let Some(root) = found_at else {
+            return Err(problem(
+                "ftp::module::not_fetched",
+                None,
+                format!("{url} is locked at {}, but is not on this machine", &pin.commit[..12]),
+                "not fetched",
+                "run `ftp lock` on this file to fetch it, or `ftp vendor` where there is a network, and take the copy along",
+            ));
+        };
+        let file = root.join(plain(Path::new(path)));
+        let text = std::fs::read_to_string(&file).map_err(|_| {
+            problem(
+                "ftp::module::not_found",
+                None,
+                format!("{url} has no file {path} at {}", &pin.commit[..12]),
+                "no such module",
+                "write the path of a `.ftp` file in the repository: `path = \"recipes.ftp\"`",
+            )
+        })?;
+        let name = format!("{url}/{path} at {}", tag.unwrap_or(&pin.commit[..12]));
+        Ok(found(&file, name, text, &file))
+    }
+}
+
+/// Two ways to the same file are one module.
+fn found(file: &Path, name: String, text: String, within: &Path) -> ModuleText {
+    let key = std::fs::canonicalize(file).unwrap_or(file.to_path_buf()).display().to_string();
+    let directory = within.parent().map(|parent| parent.display().to_string()).unwrap_or_default();
+    ModuleText { key, name, text, directory }
+}
+
+fn module_problem(error: &ModuleError) -> SourceError {
+    let code = match error {
+        ModuleError::BadLock { .. } => "ftp::module::bad_lock",
+        ModuleError::ChangedTree { .. } => "ftp::module::changed_tree",
+        _ => "ftp::module::not_found",
+    };
+    let help = miette::Diagnostic::help(error).map(|help| help.to_string()).unwrap_or_default();
+    problem(code, None, error.to_string(), "can't be used", help)
 }
 
 /// A path without `.` and, where that is possible, `..`.

@@ -73,6 +73,11 @@ pub fn check(
     checker.finish(modules.files[0].docs.clone(), &modules.source)
 }
 
+/// Asks the world for every module that a file uses, and those use.
+pub fn visit_modules(source: &Source, world: &dyn World) {
+    Modules::load(source, world);
+}
+
 /// The check in progress.
 pub(super) struct Checker<'a> {
     pub(super) registry: &'a Registry,
@@ -82,7 +87,7 @@ pub(super) struct Checker<'a> {
     /// By file.
     pub(super) scopes: Vec<Scope<'a>>,
     /// By file: the modules it uses, by their names.
-    pub(super) uses: Vec<HashMap<&'a str, usize>>,
+    pub(super) uses: Vec<HashMap<&'a str, Option<usize>>>,
     /// By file: where its paths begin; `None` where it has none.
     pub(super) directories: &'a [Option<String>],
     /// By file: what `set` statements say, by method.
@@ -91,6 +96,8 @@ pub(super) struct Checker<'a> {
     pub(super) frame: Frame<'a>,
     /// Above 0, what is read is checked but will not be part of the program: a recipe by itself, what an `if` leaves out.
     pub(super) imagined: usize,
+    /// How many nodes the recipe that is being checked by itself will make at least.
+    pub(super) size: usize,
     pub(super) program: Program,
     /// Nodes that are not part of the program.
     unreal: HashSet<NodeId>,
@@ -125,6 +132,7 @@ impl<'a> Checker<'a> {
             defaults: (0..files).map(|_| IndexMap::new()).collect(),
             frame: Frame::default(),
             imagined: 0,
+            size: 0,
             program,
             unreal: HashSet::new(),
             diagnostics: vec![],
@@ -339,6 +347,7 @@ impl<'a> Checker<'a> {
         self.program.nodes.push(node);
         let id = self.program.nodes.len() - 1;
         if self.imagined > 0 {
+            self.size = self.size.saturating_add(1);
             self.unreal.insert(id);
         }
         id

@@ -97,10 +97,8 @@ impl Diagnostic {
         }
         // One picture is of one file; places in others have their own.
         for (span, label) in self.in_other_files() {
-            let place = Self { related: vec![], help: None, label: String::new(), ..self.clone() };
-            let place = Self { span: Some(*span), message: label.clone(), ..place };
-            let _ = handler
-                .render_report(&mut report, &Shown { diagnostic: &place, source: Some(named(source.of(*span))) });
+            let place = Place { span: *span, label, source: named(source.of(*span)) };
+            let _ = handler.render_report(&mut report, &place);
         }
         let mut report: String = report.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
         if !report.ends_with('\n') {
@@ -243,6 +241,36 @@ impl miette::Diagnostic for Shown<'_> {
 
     fn source_code(&self) -> Option<&dyn miette::SourceCode> {
         self.source.as_ref().map(|source| source as &dyn miette::SourceCode)
+    }
+}
+
+/// A place in another file that has to do with a diagnostic.
+#[derive(Debug)]
+struct Place<'a> {
+    span: Span,
+    label: &'a str,
+    source: NamedSource<String>,
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("because of this:")
+    }
+}
+
+impl std::error::Error for Place<'_> {}
+
+impl miette::Diagnostic for Place<'_> {
+    fn severity(&self) -> Option<miette::Severity> {
+        Some(miette::Severity::Advice)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        Some(Box::new(std::iter::once(LabeledSpan::new_primary_with_span(Some(self.label.to_owned()), self.span))))
+    }
+
+    fn source_code(&self) -> Option<&dyn miette::SourceCode> {
+        Some(&self.source)
     }
 }
 

@@ -17,6 +17,8 @@ enum Found<'n> {
     Declared { file: usize, name: &'n str },
     /// To a module that this file does not use.
     NoModule(&'n str),
+    /// To a module that could not be read.
+    Unread,
 }
 
 impl<'a> Checker<'a> {
@@ -41,7 +43,8 @@ impl<'a> Checker<'a> {
         match name.split_once('.') {
             None => Found::Declared { file: self.frame.file, name },
             Some((module, name)) => match self.uses[self.frame.file].get(module) {
-                Some(file) => Found::Declared { file: *file, name },
+                Some(Some(file)) => Found::Declared { file: *file, name },
+                Some(None) => Found::Unread,
                 None => Found::NoModule(module),
             },
         }
@@ -58,7 +61,7 @@ impl<'a> Checker<'a> {
     /// Whether a name means something here; also when it is written like one of a module.
     pub(super) fn is_named(&self, name: &str) -> bool {
         match self.find(name) {
-            Found::Local | Found::NoModule(_) => true,
+            Found::Local | Found::NoModule(_) | Found::Unread => true,
             Found::Declared { file, name: inner } => self.scopes[file].contains_key(inner) || inner != name,
         }
     }
@@ -97,6 +100,7 @@ impl<'a> Checker<'a> {
                 }
                 (inner != name).then(|| self.not_in_module(name, file, inner, at))
             }
+            Found::Unread => Some(Meaning::Error),
             Found::NoModule(module) => {
                 let known: Vec<&str> = self.uses[self.frame.file].keys().copied().collect();
                 let mut error =

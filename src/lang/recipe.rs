@@ -3,7 +3,7 @@
 
 use indexmap::IndexMap;
 
-use super::arguments::Arguments;
+use super::arguments::{Arguments, Slot};
 use super::chain::Before;
 use super::check::Checker;
 use super::diagnostic::Diagnostic;
@@ -18,7 +18,7 @@ use super::value::Value;
 use crate::syntax::{Span, ast};
 
 /// A program may have this many stages and sources; what would have more is a mistake.
-pub(super) const MOST_NODES: usize = 200_000;
+pub(super) const MOST_NODES: usize = 50_000;
 
 /// A recipe as declared.
 pub(super) struct Recipe<'a> {
@@ -37,8 +37,8 @@ pub(super) struct Recipe<'a> {
 pub(super) enum Definition {
     Waiting,
     Working,
-    /// What it makes; `None` after an error.
-    Done(Option<Artifact>),
+    /// What it makes, `None` after an error, and of how many stages and sources at least.
+    Done(Option<Artifact>, usize),
 }
 
 /// All recipes of these files, in order.
@@ -101,6 +101,18 @@ impl<'a> Recipe<'a> {
         self.interface.parameters.iter().find(|formal| formal.ty == ParameterType::Artifact(Artifact::Model))
     }
 
+    /// Whether these arguments, at the beginning of a chain, are all it needs but the model.
+    fn forgets_its_model(&self, given: &[ast::Argument]) -> bool {
+        let Some(model) = self.model() else { return false };
+        let named = |formal: &&Formal| {
+            given.iter().any(|argument| argument.name.as_ref().is_some_and(|name| name.text == formal.name))
+        };
+        let required = |formal: &&Formal| formal.positional && formal.default == Default::Required;
+        let open = self.interface.parameters.iter().filter(required).filter(|formal| !named(formal)).count();
+        let placed = given.iter().filter(|argument| argument.name.is_none()).count();
+        model.default == Default::Required && !named(&model) && placed < open
+    }
+
     pub(super) fn parameter(&self, name: &str) -> Option<&'a ast::Parameter> {
         self.ast.parameters.iter().find(|parameter| parameter.name.text == name)
     }
@@ -142,7 +154,7 @@ impl<'a> Checker<'a> {
     fn define(&mut self, number: usize) -> Option<Artifact> {
         let recipe = &self.recipes[number];
         match self.definitions[number] {
-            Definition::Done(output) => return output,
+            Definition::Done(output, _) => return output,
             Definition::Working => {
                 let name = &recipe.ast.name;
                 self.report(
@@ -162,6 +174,7 @@ impl<'a> Checker<'a> {
         let before = self.diagnostics.len();
         let outside = std::mem::replace(&mut self.frame, Frame { file: recipe.file, ..Frame::default() });
         self.imagined += 1;
+        let size = std::mem::replace(&mut self.size, 0);
         for error in &recipe.errors {
             self.report(error.clone());
         }
@@ -202,10 +215,11 @@ impl<'a> Checker<'a> {
             }
         }
         self.imagined -= 1;
+        let size = std::mem::replace(&mut self.size, size);
         self.frame = outside;
         let output = flow.and_then(|flow| flow.artifact).filter(|_| !failed);
         let output = output.filter(|output| self.recipe_output(recipe, *output));
-        self.definitions[number] = Definition::Done(output);
+        self.definitions[number] = Definition::Done(output, size);
         output
     }
 
@@ -321,11 +335,22 @@ impl<'a> Checker<'a> {
             (Some(piped), Some(_)) => piped,
             _ => &recipe.interface,
         };
-        self.order(interface, call, before);
         let given = call.arguments.as_deref().unwrap_or(&[]);
+        if let (Some(piped), None) = (&recipe.piped, before)
+            && recipe.forgets_its_model(given)
+        {
+            self.order(piped, call, None);
+            return None;
+        }
+        self.order(interface, call, before);
         let arguments = self.arguments(interface, given, call.name.span, true);
         let output = output.filter(|_| !arguments.failed)?;
+        let size = match self.definitions[number] {
+            Definition::Done(_, size) => size,
+            _ => 0,
+        };
         if self.imagined > 0 {
+            self.size = self.size.saturating_add(size);
             let node = self.imagine(output, call.span);
             let mut flow = Flow::new(output, node, vec![node], call.span);
             if output == Artifact::Models {
@@ -337,7 +362,7 @@ impl<'a> Checker<'a> {
             self.too_deep(&call.name.text, call.name.span);
             return None;
         }
-        if self.program.nodes.len() > MOST_NODES {
+        if self.program.nodes.len().saturating_add(size) > MOST_NODES {
             self.too_large(call.span);
             return None;
         }
@@ -387,13 +412,28 @@ impl<'a> Checker<'a> {
             } else if let Some(flow) = arguments.flows.swap_remove(name) {
                 Some(Meaning::Flow(Flow { span: call.span, ..flow }))
             } else {
-                arguments.names.swap_remove(name)
+                arguments.names.swap_remove(name).or_else(|| self.default_of(recipe, formal))
             };
             let declared = recipe.parameter(name).map_or(call.span, |parameter| parameter.name.span);
             let meaning = meaning.unwrap_or(Meaning::Error);
             locals.insert(name, Local { meaning, declared, varies: false, uses: 0 });
         }
         locals
+    }
+
+    /// What a recipe's own default means, which is read where the recipe is.
+    fn default_of(&mut self, recipe: &Recipe, formal: &Formal) -> Option<Meaning> {
+        let default = recipe.parameter(formal.name)?.default.as_ref()?;
+        let outside = std::mem::replace(&mut self.frame, Frame { file: recipe.file, ..Frame::default() });
+        let slot = self.slot(&recipe.interface, formal, default);
+        self.frame = outside;
+        match slot {
+            Slot::Value(value) => Some(Meaning::Value(Literal::from(&value))),
+            Slot::Input(flow, _) => Some(Meaning::Flow(flow)),
+            Slot::Delta(method) => Some(Meaning::Delta(method)),
+            Slot::Recipe(callable, _) => Some(Meaning::Recipe(callable)),
+            Slot::Error => None,
+        }
     }
 
     /// A recipe or a stage by its name, for a parameter that takes one.

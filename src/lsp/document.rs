@@ -161,6 +161,16 @@ fn same(one: &ast::Origin, other: &ast::Origin) -> bool {
     match (one, other) {
         (Origin::Standard(a, b), Origin::Standard(c, d)) => a.text == c.text && b.text == d.text,
         (Origin::File(a), Origin::File(b)) => a.kind == b.kind,
+        // Written in the same way, wherever it stands.
+        (Origin::Remote(a), Origin::Remote(b)) => {
+            let said = |call: &ast::Call| {
+                let arguments = call.arguments.iter().flatten();
+                let said =
+                    arguments.map(|one| (one.name.as_ref().map(|name| name.text.clone()), one.value.kind.clone()));
+                said.collect::<Vec<_>>()
+            };
+            said(a) == said(b)
+        }
         _ => false,
     }
 }

@@ -16,6 +16,7 @@ use super::modules::Answers;
 use crate::data::FileWorld;
 use crate::lang::value::Value;
 use crate::lang::world::{ModuleRequest, ModuleText, SourceError, SourceFacts, SourceRequest, World};
+use crate::modules::lock;
 
 /// Answers that are remembered. Beyond these, those that no open document asks for are forgotten.
 const REMEMBERED: usize = 256;
@@ -58,6 +59,8 @@ pub(super) struct Facts {
     asked: HashMap<String, HashSet<Question>>,
     /// All of it, for the reader, which skips what nobody wants any more.
     wanted: Arc<Mutex<HashSet<Question>>>,
+    /// Modules of repositories, as they were found.
+    pinned: RefCell<HashMap<Question, Result<ModuleText, SourceError>>>,
     jobs: Sender<Job>,
     pub readings: Receiver<Reading>,
 }
@@ -70,7 +73,7 @@ impl Facts {
         let wanted = Arc::new(Mutex::new(HashSet::new()));
         let shared = Arc::clone(&wanted);
         std::thread::spawn(move || reader(&to_read, &read, &shared));
-        Self { known: HashMap::new(), asked: HashMap::new(), wanted, jobs, readings }
+        Self { known: HashMap::new(), asked: HashMap::new(), wanted, pinned: RefCell::default(), jobs, readings }
     }
 
     /// Runs a check of a document in this directory, and has read what it asked in vain. `open` are the texts of open
@@ -118,6 +121,9 @@ impl Facts {
 
     /// Something at a path has changed, come or gone. The documents that asked about it.
     pub fn changed(&mut self, path: &Path) -> Vec<String> {
+        if path.ends_with(lock::NAME) {
+            self.pinned.get_mut().clear();
+        }
         let path = path.to_string_lossy();
         let touched: HashSet<&Question> = self
             .known
@@ -134,6 +140,7 @@ impl Facts {
 
     /// Everything a document asks for is to be read again.
     pub fn refresh(&mut self, document: &str) {
+        self.pinned.get_mut().clear();
         for question in self.asked.get(document).into_iter().flatten() {
             if let Some(known) = self.known.get_mut(question) {
                 known.stale = true;
@@ -191,13 +198,25 @@ impl World for Remembered<'_> {
                 });
             }
         }
-        let mut found = FileWorld::new(self.directory).module(request)?;
+        let mut found = match request {
+            ModuleRequest::File { .. } => FileWorld::new(self.directory).module(request)?,
+            ModuleRequest::Git { .. } => self.pinned(request)?,
+        };
         found.name = found.key.clone();
         if let Some(text) = self.open.get(found.key.as_str()) {
             found.text = (*text).to_owned();
         }
         self.modules.borrow_mut().push((request.clone(), found.clone()));
         Ok(found)
+    }
+}
+
+impl Remembered<'_> {
+    /// A module of a repository. Its whole tree is digested, so what is found is kept while nothing is saved.
+    fn pinned(&self, request: &ModuleRequest) -> Result<ModuleText, SourceError> {
+        let question = Question { directory: self.directory.to_owned(), request: format!("{request:?}") };
+        let mut pinned = self.facts.pinned.borrow_mut();
+        pinned.entry(question).or_insert_with(|| FileWorld::new(self.directory).module(request)).clone()
     }
 }
 

@@ -8,6 +8,7 @@ use lsp_types::{Location, Uri};
 use super::position::{Encoding, Lines};
 use super::uri;
 use crate::lang::index::Index;
+use crate::lang::module_request;
 use crate::lang::stdlib;
 use crate::lang::world::{ModuleRequest, ModuleText};
 use crate::methods;
@@ -44,17 +45,16 @@ pub(super) fn of_file(
         ast::Statement::Use(used) => Some(used),
         _ => None,
     });
-    let read = uses.filter_map(|used| {
+    let read = uses.filter_map(|used: &ast::Use| {
         let (name, text) = match &used.origin {
             ast::Origin::Standard(library, module) if library.text == "std" => {
                 (format!("std.{}", module.text), stdlib::module(&module.text)?)
             }
-            ast::Origin::File(ast::Value { kind: ast::ValueKind::String(path), .. }) => {
-                let request = ModuleRequest::File { directory: String::new(), path: path.clone() };
+            _ => {
+                let request = module_request(used)?;
                 let (_, found) = answers.iter().find(|(asked, _)| *asked == request)?;
                 (found.name.clone(), found.text.as_str())
             }
-            _ => return None,
         };
         let same = |module: &&Arc<Module>| module.source.name == name && module.source.text == text;
         let kept = before.iter().map(|(_, module)| module).find(same).cloned();

@@ -139,7 +139,7 @@ impl Server<'_> {
     fn module_changed(&mut self, name: &str) {
         for document in self.documents.values_mut() {
             let uses = document.below.iter().any(|module| module.name == name);
-            let misses = document.findings.iter().any(|finding| finding.code == "ftp::module::not_found");
+            let misses = document.findings.iter().any(|finding| finding.code.starts_with("ftp::module::"));
             document.unchecked |= uses || misses;
         }
     }

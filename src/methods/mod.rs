@@ -10,6 +10,7 @@ mod panel;
 mod parameters;
 #[cfg(feature = "train")]
 pub mod predict;
+mod stability;
 #[cfg(feature = "train")]
 mod stage;
 #[cfg(feature = "train")]

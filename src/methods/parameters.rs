@@ -76,9 +76,10 @@ pub(super) fn training(defaults: Training) -> Vec<Parameter> {
         ),
         P::optional(
             "schedule",
-            T::Choice(&["linear", "cosine", "constant"]),
+            T::Choice(&["linear", "cosine", "constant", "slanted"]),
             Value::Name("linear".into()),
-            "How the learning rate falls after the warm-up: to 0 in a straight line, to 0 along half a cosine, or not at all.",
+            "How the learning rate falls after the warm-up: to 0 in a straight line, to 0 along half a cosine, or not at all; `slanted` rises from 1/32 over the warm-up \
+and falls back to that in straight lines (Howard & Ruder 2018).",
         ),
         P::optional(
             "warmup",
@@ -123,6 +124,16 @@ twice as fast where the processor has instructions for it. On a processor with m
         )
         .class(Class::Numeric),
         P::optional("seed", T::Int { min: 0, max: i64::MAX }, Value::Int(42), "Seed of everything random: new weights, order, dropout, masks."),
+        P::optional(
+            "checkpoint_every",
+            T::Duration,
+            Value::Seconds(300.0),
+            "How often the state of the training is kept, so that a run that was killed or stopped goes on from there; less often where that would cost more than \
+1 % of the time. The result is the same.",
+        )
+        .class(Class::Operational),
+        P::optional("checkpoint_steps", T::Steps, Value::None, "Keeps the state also after every so many steps, whatever that costs.")
+            .class(Class::Operational),
         P::optional("time_limit", T::Duration, Value::None, "The stage is stopped, and fails, after this time.")
             .class(Class::Operational),
     ]

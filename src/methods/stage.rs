@@ -9,6 +9,8 @@ use crate::lang::value::Value;
 use crate::lang::world::Digest;
 use crate::plan::spec::{Input, StageFailure, StageSpec};
 use crate::store::Store;
+use crate::train::checkpoint::Place;
+use crate::train::{Fitted, Surroundings, TrainError};
 
 /// One running stage.
 pub(crate) struct Stage<'a> {
@@ -21,6 +23,17 @@ impl Stage<'_> {
     /// Says what the stage does now.
     pub fn activity(&self, doing: impl Into<String>) {
         (self.sink)(Event::Activity { stage: self.spec.label.clone(), doing: doing.into() });
+    }
+
+    /// Who listens to this stage's training, and where its checkpoint lies: outside the attempt, so that the next one finds
+    /// it.
+    pub fn train(&self, fit: impl FnOnce(Surroundings) -> Result<Fitted, TrainError>) -> Result<Fitted, TrainError> {
+        let place = Place {
+            file: self.store.checkpoint(&self.spec.key),
+            draft: self.file("checkpoint"),
+            key: self.spec.key.clone(),
+        };
+        fit(Surroundings { stage: &self.spec.label, sink: self.sink, checkpoint: Some(&place) })
     }
 
     /// Says what was dropped, cut, guessed or ignored. Notices are also handed over with the result.

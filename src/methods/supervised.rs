@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::bundle::{choose_trainable, hand_over, report_loading, trained_share};
+use super::stability;
 use super::stage::Stage;
 use crate::data::batch::Encoding;
 use crate::data::set::Target;
@@ -26,10 +27,13 @@ pub(super) fn fine_tune(stage: &Stage, slot: &str) -> Result<Outcome, StageFailu
         stage.notice(&mut notices, Notice::new("ftp::model::head_dropped", message));
     }
     let head = Head::Sequence(set.task.clone());
-    let (mut model, report) = Model::new(&bundle.config, &bundle.tensors, &head, settings.seed, &device)?;
+    let (mut model, mut report) = Model::new(&bundle.config, &bundle.tensors, &head, settings.seed, &device)?;
     model.precision = settings.precision;
+    let again = stage.optional_int("reinit_layers").unwrap_or(0) as usize;
+    report.missing.extend(stability::draw_top_again(&mut model, again, settings.seed)?);
     report_loading(stage, &mut notices, &report);
     choose_trainable(&bundle, &mut model, &report.missing, settings.seed)?;
+    stability::check_fixed(&model, again)?;
 
     let limit = (stage.int("max_length") as usize).min(model.max_tokens());
     let mut split = |name: &str| -> Result<Option<Split>, StageFailure> {
@@ -55,7 +59,7 @@ pub(super) fn fine_tune(stage: &Stage, slot: &str) -> Result<Outcome, StageFailu
     let objective = SequenceTask { task: set.task.clone() };
     let dev_rows = dev.as_ref().map(Split::rows);
     let fitted =
-        train::fit(&mut model, &objective, train_split.rows(), dev_rows, &settings, &stage.spec.label, stage.sink)?;
+        stage.train(|around| train::fit(&mut model, &objective, train_split.rows(), dev_rows, &settings, around))?;
 
     let mut metrics = serde_json::Map::new();
     let mut baseline = serde_json::Value::Null;

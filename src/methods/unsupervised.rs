@@ -44,7 +44,7 @@ pub(super) fn masked_lm(stage: &Stage, bundle: Bundle, documents: &[String]) -> 
     };
     let objective = MaskedLm { masking };
     let fitted =
-        train::fit(&mut model, &objective, Rows::text(&blocks), None, &settings, &stage.spec.label, stage.sink)?;
+        stage.train(|around| train::fit(&mut model, &objective, Rows::text(&blocks), None, &settings, around))?;
     let summary = json!({
         "objective": "masked_lm",
         "rows": blocks.len(),

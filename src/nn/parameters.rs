@@ -33,6 +33,13 @@ impl Weight {
         HostTensor { shape: self.shape(), data }
     }
 
+    pub fn device(&self) -> Device {
+        match self {
+            Self::Vector(vector) => vector.device(),
+            Self::Matrix(matrix) => matrix.device(),
+        }
+    }
+
     pub fn shape(&self) -> Vec<usize> {
         match self {
             Self::Vector(vector) => vector.dims().to_vec(),

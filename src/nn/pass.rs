@@ -1,6 +1,6 @@
 //! One forward pass: where architectures meet parameters, deltas and dropout.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use burn::tensor::Tensor;
@@ -21,10 +21,21 @@ pub struct Pass<'a> {
     precision: Precision,
     deltas: Option<&'a Deltas>,
     training: Option<Training<'a>>,
+    dropout: bool,
+    noise: RefCell<Option<Noise>>,
+}
+
+/// What is added to the states that enter a model: its word embeddings, or what fixed layers made of them.
+#[derive(Debug, Clone)]
+pub struct Noise {
+    /// `[T, d]`; tracked where its gradient is wanted.
+    pub values: Tensor<2>,
+    /// Whether gradients stop here, and do not reach the embeddings.
+    pub detached: bool,
 }
 
 struct Training<'a> {
-    key: Key,
+    key: Cell<Key>,
     /// Tracked tensors of the trainable parameters. One leaf each, so that uses of a tied weight add up.
     leaves: IndexMap<&'a str, Weight>,
     /// Rows looked up in trainable tables, tracked by themselves: so a gradient holds these rows, not the whole table.
@@ -35,6 +46,12 @@ struct Lookup<'a> {
     table: &'a str,
     ids: Arc<[u32]>,
     rows: Tensor<2>,
+}
+
+impl<'a> Training<'a> {
+    fn of(key: Key, leaves: IndexMap<&'a str, Weight>) -> Self {
+        Self { key: Cell::new(key), leaves, lookups: RefCell::default() }
+    }
 }
 
 impl<'a> Pass<'a> {
@@ -49,13 +66,28 @@ impl<'a> Pass<'a> {
             };
             (name.as_str(), leaf)
         });
-        let training = Some(Training { key, leaves: leaves.collect(), lookups: RefCell::default() });
-        Self { parameters, precision: Precision::default(), deltas: None, training }
+        Self::with(parameters, Some(Training::of(key, leaves.collect())))
+    }
+
+    /// A pass with dropout, drawn from `key`, in which no parameter is tracked.
+    pub fn probing(parameters: &'a Parameters, key: Key) -> Self {
+        Self::with(parameters, Some(Training::of(key, IndexMap::new())))
     }
 
     /// A pass without gradients and dropout.
     pub fn evaluating(parameters: &'a Parameters) -> Self {
-        Self { parameters, precision: Precision::default(), deltas: None, training: None }
+        Self::with(parameters, None)
+    }
+
+    fn with(parameters: &'a Parameters, training: Option<Training<'a>>) -> Self {
+        Self {
+            parameters,
+            precision: Precision::default(),
+            deltas: None,
+            training,
+            dropout: true,
+            noise: RefCell::default(),
+        }
     }
 
     /// The same pass with the linear maps' products in another precision.
@@ -63,19 +95,52 @@ impl<'a> Pass<'a> {
         Self { precision, ..self }
     }
 
+    /// The same pass with dropout or without.
+    pub fn with_dropout(self, dropout: bool) -> Self {
+        Self { dropout, ..self }
+    }
+
     /// The same pass through a model with deltas.
     pub fn with_deltas(self, deltas: &'a Deltas) -> Self {
         Self { deltas: Some(deltas), ..self }
     }
 
+    /// From here on the pass computes with other draws and with noise, or without: the same rows once more, in one graph.
+    pub fn vary(&self, key: Key, noise: Option<Noise>) {
+        if let Some(training) = &self.training {
+            training.key.set(key);
+        }
+        self.noise.replace(noise);
+    }
+
+    /// The states that enter a model, with the noise there is. x `[T, d]` -> `[T, d]`.
+    pub fn enter(&self, x: Tensor<2>) -> Tensor<2> {
+        match &*self.noise.borrow() {
+            None => x,
+            Some(Noise { values, detached: true }) => x.detach() + values.clone(),
+            Some(Noise { values, detached: false }) => x + values.clone(),
+        }
+    }
+
+    /// [`Pass::gradients`], and that of the noise `[T, d]`, if it is tracked and the loss depends on it.
+    pub fn gradients_with_noise(self, loss: Tensor<1>) -> (Gradients, Option<Tensor<2>>) {
+        let noise = self.noise.take().map(|noise| noise.values);
+        self.backward(loss, noise)
+    }
+
     /// Gradients of `loss` with respect to every trainable parameter it depends on, in the parameters' order. The pass ends
     /// here and lets go of the parameters, so that they can be updated in place.
     pub fn gradients(self, loss: Tensor<1>) -> Gradients {
+        self.backward(loss, None).0
+    }
+
+    fn backward(self, loss: Tensor<1>, noise: Option<Tensor<2>>) -> (Gradients, Option<Tensor<2>>) {
         let Some(training) = self.training.filter(|_| loss.is_tracked()) else {
-            return Gradients::new();
+            return (Gradients::new(), None);
         };
         let mut all = loss.backward();
         drop(loss);
+        let noise = noise.filter(Tensor::is_tracked).and_then(|noise| noise.grad_remove(&mut all));
         let whole = training.leaves.into_iter().filter_map(|(name, leaf)| {
             let gradient = match leaf {
                 Weight::Vector(vector) => Weight::Vector(vector.grad_remove(&mut all)?),
@@ -95,7 +160,7 @@ impl<'a> Pass<'a> {
             gradients.insert(table.to_string(), sum);
         }
         gradients.sort_by_cached_key(|name, _| self.parameters.get_index_of(name));
-        gradients
+        (gradients, noise)
     }
 
     /// The linear map of a site. x `[T, in]` -> `[T, out]`.
@@ -171,8 +236,8 @@ impl<'a> Pass<'a> {
 
     /// What falls at a site: nothing when evaluating or when nothing should.
     fn drop_at(&self, site: &str, probability: f32) -> Option<Dropout> {
-        let training = self.training.as_ref().filter(|_| probability > 0.0)?;
-        Some(Dropout { probability, key: training.key.at(site_index(site)) })
+        let training = self.training.as_ref().filter(|_| self.dropout && probability > 0.0)?;
+        Some(Dropout { probability, key: training.key.get().at(site_index(site)) })
     }
 
     fn vector(&self, name: &str) -> Tensor<1> {

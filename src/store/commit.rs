@@ -49,7 +49,10 @@ impl Store {
         let (label, key) = (product.label.clone(), product.key.clone());
         let manifest = manifest(product, files);
         let committed = self.under_lease(&key, nonce, || self.write(manifest))?;
-        committed.ok_or(StoreError::LeaseLost { label })
+        let committed = committed.ok_or(StoreError::LeaseLost { label })?;
+        // Of no use any more. Where it can't be removed it is in nobody's way.
+        let _ = std::fs::remove_file(self.checkpoint(&key));
+        Ok(committed)
     }
 
     fn write(&self, manifest: Manifest) -> Result<Committed, StoreError> {

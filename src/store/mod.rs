@@ -70,6 +70,12 @@ impl Store {
         self.root.join("states")
     }
 
+    /// Where an unfinished stage keeps what its next attempt goes on from; a commit of its key removes it. No result:
+    /// deleting it loses nothing but time.
+    pub fn checkpoint(&self, key: &str) -> PathBuf {
+        self.root.join("checkpoints").join(key)
+    }
+
     fn check_schema(&self) -> Result<(), StoreError> {
         let path = self.root.join("schema");
         match std::fs::read_to_string(&path) {

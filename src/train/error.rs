@@ -70,6 +70,13 @@ pub enum TrainError {
     #[diagnostic(code(ftp::train::setting), help("give `{name}` another value, or leave it out to use its default"))]
     Setting { name: &'static str, found: String, expected: &'static str },
 
+    #[error("`{name}` has no effect: nothing that is on reads it")]
+    #[diagnostic(
+        code(ftp::train::idle_setting),
+        help("leave `{name}` out, or choose the `regularizer` it belongs to (docs/stability.md)")
+    )]
+    Idle { name: String },
+
     #[error("there is no metric `{metric}` here")]
     #[diagnostic(code(ftp::train::metric), help("use one of: {available}"))]
     UnknownMetric { metric: String, available: String },

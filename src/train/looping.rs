@@ -4,17 +4,22 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use super::checkpoint::{Place, Writer};
 use super::error::TrainError;
-use super::evaluation::{Scores, better, deciding_metric, evaluate};
+use super::evaluation::{Scores, deciding_metric, evaluate};
 use super::objective::{Objective, Rows};
-use super::optimizer::{Optimizer, clip_coefficient, global_norm};
+use super::optimizer::{clip_coefficient, global_norm};
 use super::progress::Meter;
+use super::reader::Reader;
+use super::resume::{self, Position, State};
+use super::selection::Selection;
 use super::settings::{Keep, Settings};
+use super::stability::{At, Beginning, Techniques};
 use super::step::{Draws, accumulate};
 use crate::data::order::{self, Budget};
 use crate::event::{Event, Notice};
 use crate::nn::models::Model;
-use crate::nn::parameters::{Parameters, Weight};
+use crate::nn::parameters::Parameters;
 use crate::random::Key;
 
 /// What training found out. Holds no times: the same training gives the same record.
@@ -51,19 +56,35 @@ pub struct EpochRecord {
     pub dev: Option<Scores>,
 }
 
+/// What training has around it: who listens, and what a later attempt can go on from.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// The name events go under.
+    pub stage: &'a str,
+    /// Told of progress a few times a second, of every evaluation, and of what is odd.
+    pub sink: &'a dyn Fn(Event),
+    /// Where checkpoints are written and looked for; `None` for none.
+    pub checkpoint: Option<&'a Place>,
+}
+
+impl Surroundings<'_> {
+    fn notice(&self, notice: Notice) {
+        (self.sink)(Event::Notice { stage: self.stage.to_owned(), notice });
+    }
+}
+
 /// Trains a model's trainable parameters in place.
 ///
 /// Order, dropout and masks depend on the seed only. Each epoch ends with an evaluation on the dev rows if there are
-/// any; at the end the model has the best or the last weights, as `settings.keep` says. Events go to `sink` under the
-/// name `stage`: progress a few times a second, and every evaluation.
+/// any; at the end the model has the best or the last weights, as `settings.keep` says. A checkpoint of an earlier attempt
+/// at the same training is gone on from, and the result has the same bits as without the interruption.
 pub fn fit(
     model: &mut Model,
     objective: &dyn Objective,
     train: Rows,
     dev: Option<Rows>,
     settings: &Settings,
-    stage: &str,
-    sink: &dyn Fn(Event),
+    around: Surroundings,
 ) -> Result<Fitted, TrainError> {
     settings.check()?;
     if train.is_empty() {
@@ -72,17 +93,19 @@ pub fn fit(
     let dev = dev.filter(|rows| !rows.is_empty());
     for rows in [Some(train), dev].into_iter().flatten() {
         for notice in objective.check(rows)? {
-            sink(Event::Notice { stage: stage.to_owned(), notice });
+            around.notice(notice);
         }
     }
     if dev.is_none() && (settings.patience.is_some() || settings.metric.is_some()) {
         let message = "there are no dev rows, so patience and metric have no effect: the last weights are kept";
-        sink(Event::Notice { stage: stage.to_owned(), notice: Notice::new("ftp::train::no_dev", message) });
+        around.notice(Notice::new("ftp::train::no_dev", message));
     }
     let (trained_parameters, total_parameters) = count(&model.parameters);
     if trained_parameters == 0 {
         return Err(TrainError::NothingTrains);
     }
+    let trained: Vec<String> =
+        model.parameters.iter().filter(|(_, parameter)| parameter.trainable).map(|(name, _)| name.clone()).collect();
 
     let steps = settings.total_steps(train.len());
     let steps_per_epoch = settings.steps_per_epoch(train.len()) as f64;
@@ -92,33 +115,57 @@ pub fn fit(
     let budget = Budget { rows: rows_of_pass, tokens: settings.micro_batch_tokens };
     let [masks, dropout] = ["mask", "dropout"].map(|purpose| Key::new(settings.seed, purpose));
 
-    let mut optimizer = Optimizer::new(settings);
-    let mut selection = Selection::new(deciding_metric(objective, settings.metric.as_deref())?, settings);
-    let mut meter = Meter::new(steps, settings.log_interval, Instant::now());
-    let mut history: Vec<EpochRecord> = Vec::new();
-    let (mut step, mut tokens, mut stopped_early) = (0, 0, false);
+    let metric = deciding_metric(objective, settings.metric.as_deref())?;
+    let fresh = |model: &Model| {
+        let (read, seed) = (Reader(&settings.stability), settings.seed);
+        let mut beginning = Beginning { read, model, seed, epochs, notices: Vec::new() };
+        let techniques = Techniques::begin(&mut beginning)?;
+        Ok((State::new(Selection::new(metric.clone(), settings), techniques, settings), beginning.notices))
+    };
+    let (mut state, notices) = resume::find(fresh, around.checkpoint, model, &trained, steps)?;
+    notices.into_iter().for_each(|notice| around.notice(notice));
 
-    for epoch in 0.. {
-        let (mut epoch_loss, mut epoch_targets) = (0.0, 0);
-        for chosen in &order::epoch(train.len(), settings.batch_size, settings.seed, epoch) {
-            let learning_rate = settings.learning_rate * settings.schedule.factor(step, warmup, steps);
-            step += 1;
+    let now = Instant::now();
+    let mut writer = Writer::new(around.checkpoint, settings.checkpoint_every, settings.checkpoint_steps, now);
+    let mut meter = Meter::new(steps, settings.log_interval, now).after(state.position.step, now);
+    let mut stopped_early = false;
+    loop {
+        let epoch = state.position.epoch;
+        let batches = order::epoch(train.len(), settings.batch_size, settings.seed, epoch);
+        for chosen in batches.iter().skip(state.position.batch) {
+            if state.position.step == steps {
+                break;
+            }
+            let learning_rate = settings.learning_rate * settings.schedule.factor(state.position.step, warmup, steps);
+            let step = state.position.step + 1;
 
+            let at = At { step, steps, epochs: (step - 1) as f64 / steps_per_epoch };
+            state.techniques.before(model, at);
             let draws = Draws { masks: masks.at(epoch), dropout: dropout.at(step) };
-            let sum = accumulate(model, objective, train, chosen, budget, draws)?;
+            let regularizer = state.techniques.regularizer();
+            let mut sum = accumulate(model, objective, train, chosen, budget, draws, regularizer)?;
+            state.techniques.differentiated(model, &mut sum.gradients);
             let targets = sum.targets.max(1) as f64;
             finite("loss", sum.loss / targets, step)?;
             let norm = global_norm(&sum.gradients) / targets;
             finite("gradient norm", norm, step)?;
             let scale = clip_coefficient(norm, settings.max_grad_norm) / targets;
-            optimizer.update(&mut model.parameters, sum.gradients, learning_rate, scale as f32);
+            if let Err(why) = writer.settle() {
+                around.notice(resume::unwritten(&why));
+            }
+            let rate = |name: &str| learning_rate * state.techniques.rate(name);
+            state.optimizer.update(&mut model.parameters, sum.gradients, rate, scale as f32);
+            state.techniques.updated(model, at);
 
-            tokens += sum.tokens;
-            epoch_loss += sum.loss;
-            epoch_targets += sum.targets;
-            if let Some(report) = meter.count(sum.loss, sum.targets, sum.tokens, Instant::now()) {
-                sink(Event::Progress {
-                    stage: stage.to_owned(),
+            state.position.step = step;
+            state.position.batch += 1;
+            state.position.tokens += sum.tokens;
+            state.position.epoch_loss += sum.loss;
+            state.position.epoch_targets += sum.targets;
+            let now = Instant::now();
+            if let Some(report) = meter.count(sum.loss, sum.targets, sum.tokens, now) {
+                (around.sink)(Event::Progress {
+                    stage: around.stage.to_owned(),
                     epoch: step as f64 / steps_per_epoch,
                     epochs,
                     step,
@@ -129,42 +176,51 @@ pub fn fit(
                     eta_seconds: report.eta_seconds,
                 });
             }
-            if step == steps {
-                break;
+            if writer.due(step, now) {
+                writer.begin(step, state.snapshot(&model.parameters, &trained), now);
             }
         }
 
+        let step = state.position.step;
         let mut record = EpochRecord {
             epoch: step as f64 / steps_per_epoch,
             step,
-            train_loss: epoch_loss / epoch_targets.max(1) as f64,
+            train_loss: state.position.epoch_loss / state.position.epoch_targets.max(1) as f64,
             dev: None,
         };
         if let Some(dev) = dev {
             let scores = evaluate(model, objective, dev, settings.seed)?.scores;
-            sink(Event::Evaluated {
-                stage: stage.to_owned(),
+            (around.sink)(Event::Evaluated {
+                stage: around.stage.to_owned(),
                 split: "dev".to_owned(),
                 epoch: record.epoch,
                 loss: scores.loss,
                 metrics: scores.metrics.clone(),
             });
-            stopped_early = selection.offer(&model.parameters, &scores, record.epoch) && step < steps;
+            stopped_early = state.selection.offer(&model.parameters, &trained, &scores, record.epoch) && step < steps;
             record.dev = Some(scores);
             meter.restart(Instant::now());
         }
-        history.push(record);
+        state.position.history.push(record);
         if step == steps || stopped_early {
             break;
         }
+        state.position = std::mem::take(&mut state.position).next_epoch();
+    }
+    if let Err(why) = writer.settle() {
+        around.notice(resume::unwritten(&why));
     }
 
+    state.techniques.finish(model);
+    let Position { step, tokens, history, .. } = state.position;
     let last = history.last().expect("an epoch has been trained");
     let (train_loss, last_epoch, last_scores) = (last.train_loss, last.epoch, last.dev.clone());
-    let (best_epoch, scores) = match selection.best {
+    let (best_epoch, scores) = match state.selection.best {
         Some(best) if settings.keep == Keep::Best => {
-            restore(&mut model.parameters, best.weights);
-            (best.epoch, Some(best.scores))
+            for (name, weight) in best.weights {
+                model.parameters[&name].weight = weight;
+            }
+            (best.found.epoch, Some(best.found.scores))
         }
         _ => (last_epoch, last_scores),
     };
@@ -180,58 +236,6 @@ pub fn fit(
         total_parameters,
         tokens,
     })
-}
-
-/// Remembers the best evaluation and counts those that were not better.
-struct Selection {
-    metric: String,
-    keep: Keep,
-    patience: Option<u64>,
-    without_improvement: u64,
-    best: Option<Best>,
-}
-
-struct Best {
-    value: f64,
-    epoch: f64,
-    scores: Scores,
-    /// Only what trains: sharing tensors, the copy costs memory for no more than that.
-    weights: Vec<(String, Weight)>,
-}
-
-impl Selection {
-    fn new(metric: String, settings: &Settings) -> Self {
-        Self { metric, keep: settings.keep, patience: settings.patience, without_improvement: 0, best: None }
-    }
-
-    /// Looks at an evaluation; true if it is time to stop. Of equals the earlier one stays the best.
-    fn offer(&mut self, parameters: &Parameters, scores: &Scores, epoch: f64) -> bool {
-        let value = scores.get(&self.metric).unwrap_or(scores.loss);
-        if self.best.as_ref().is_none_or(|best| better(&self.metric, value, best.value)) {
-            let weights = match self.keep {
-                Keep::Best => trainable(parameters),
-                Keep::Last => Vec::new(),
-            };
-            self.best = Some(Best { value, epoch, scores: scores.clone(), weights });
-            self.without_improvement = 0;
-        } else {
-            self.without_improvement += 1;
-        }
-        self.patience.is_some_and(|patience| self.without_improvement >= patience)
-    }
-}
-
-fn trainable(parameters: &Parameters) -> Vec<(String, Weight)> {
-    let trainable = parameters.iter().filter(|(_, parameter)| parameter.trainable);
-    trainable.map(|(name, parameter)| (name.clone(), parameter.weight.clone())).collect()
-}
-
-fn restore(parameters: &mut Parameters, weights: Vec<(String, Weight)>) {
-    for (name, weight) in weights {
-        if let Some(parameter) = parameters.get_mut(&name) {
-            parameter.weight = weight;
-        }
-    }
 }
 
 /// Numbers that train, and all numbers.

@@ -4,6 +4,7 @@
 //! summed loss; [`Settings`] are the parameters all training methods share. Everything is a pure function of the rows,
 //! the weights and the seed: on the CPU two runs give the same bits whatever the number of threads.
 
+pub mod checkpoint;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod device;
@@ -17,16 +18,20 @@ pub mod objective;
 pub mod optimizer;
 pub mod prediction;
 mod progress;
+pub mod reader;
+mod resume;
 pub mod schedule;
+mod selection;
 pub mod sequence;
 pub mod settings;
+pub mod stability;
 pub mod states;
 pub mod step;
 
 pub use device::{cuda_devices, device, open};
 pub use error::TrainError;
 pub use evaluation::{Evaluation, Scores, evaluate};
-pub use looping::{EpochRecord, Fitted, fit};
+pub use looping::{EpochRecord, Fitted, Surroundings, fit};
 pub use masked_lm::MaskedLm;
 pub use metrics::{Baseline, baseline};
 pub use objective::{Objective, Rows};

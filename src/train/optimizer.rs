@@ -1,9 +1,11 @@
 //! AdamW over a model's parameters, by name.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use indexmap::IndexMap;
 
+use super::checkpoint::{Saved, Snapshot};
 use super::settings::Settings;
+use crate::hub::tensors::HostTensor;
 use crate::nn::gradient::{Gradient, Gradients, Rows};
 use crate::nn::ops;
 use crate::nn::parameters::{Parameters, Weight};
@@ -50,12 +52,18 @@ impl Optimizer {
         Self { rule, moments: IndexMap::new() }
     }
 
-    /// Moves every parameter that has a gradient. The gradients are multiplied by `scale` first. As in PyTorch, a
-    /// parameter the loss does not depend on stays as it is: no decay either.
-    pub fn update(&mut self, parameters: &mut Parameters, gradients: Gradients, learning_rate: f64, scale: f32) {
+    /// Moves every parameter that has a gradient, by the learning rate that `rate` gives for its name. The gradients are
+    /// multiplied by `scale` first. As in PyTorch, a parameter the loss does not depend on stays as it is: no decay either.
+    pub fn update(
+        &mut self,
+        parameters: &mut Parameters,
+        gradients: Gradients,
+        rate: impl Fn(&str) -> f64,
+        scale: f32,
+    ) {
         for (name, gradient) in gradients {
             let Some(parameter) = parameters.get_mut(&name).filter(|parameter| parameter.trainable) else { continue };
-            let decays = decays(&name);
+            let (decays, learning_rate) = (decays(&name), rate(&name));
             let moments = self.moments.entry(name).or_insert_with(|| Moments::of(&parameter.weight, &gradient));
             moments.updates += 1;
             let rule = ops::AdamW {
@@ -78,6 +86,36 @@ impl Optimizer {
                 _ => unreachable!("a gradient has its parameter's rank"),
             }
         }
+    }
+
+    /// Moments, and how often each parameter was updated.
+    pub fn save(&self, to: &mut Snapshot) {
+        let updates: IndexMap<&str, u64> =
+            self.moments.iter().map(|(name, moments)| (name.as_str(), moments.updates)).collect();
+        to.record("updates", &updates);
+        for (name, moments) in &self.moments {
+            to.tensor("first", name, &moments.first);
+            to.tensor("second", name, &moments.second);
+            if let Some(touched) = &moments.touched {
+                let values: Vec<f32> = touched.iter().map(|touched| f32::from(u8::from(*touched))).collect();
+                let values = HostTensor { shape: vec![values.len()], data: values };
+                to.tensor("touched", name, &Weight::from_host(&values, &Device::flex()).expect("it is a vector"));
+            }
+        }
+    }
+
+    /// Takes over what [`Optimizer::save`] wrote; `None` when it is not of these parameters.
+    pub fn load(&mut self, saved: &Saved, parameters: &Parameters) -> Option<()> {
+        let updates: IndexMap<String, u64> = saved.record("updates")?;
+        self.moments = IndexMap::new();
+        for (name, updates) in updates {
+            let weight = &parameters.get(&name)?.weight;
+            let touched =
+                saved.tensor("touched", &name).map(|tensor| tensor.data.iter().map(|&row| row != 0.0).collect());
+            let [first, second] = ["first", "second"].map(|group| saved.like(group, &name, weight));
+            self.moments.insert(name, Moments { first: first?, second: second?, updates, touched });
+        }
+        Some(())
     }
 
     /// Names of the parameters that have state.

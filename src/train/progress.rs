@@ -43,6 +43,13 @@ impl Meter {
         Self { interval, steps, step: 0, tokens: 0, loss: 0.0, targets: 0, reported: None, marks: [mark].into() }
     }
 
+    /// For a run that goes on after `step` steps.
+    pub fn after(self, step: u64, now: Instant) -> Self {
+        let mut meter = Self { step, ..self };
+        meter.restart(now);
+        meter
+    }
+
     /// Counts a finished step. Returns a report for the first and the last one, and when it is time.
     pub fn count(&mut self, loss: f64, targets: u64, tokens: u64, now: Instant) -> Option<Report> {
         self.step += 1;

@@ -11,21 +11,28 @@ pub enum Schedule {
     Cosine,
     /// Stays.
     Constant,
+    /// Slanted triangular rates (Howard & Ruder 2018, ULMFiT, equation 3): a straight line up from 1/32 to 1 over the
+    /// warm-up, and a straight line down again to 1/32 at the end.
+    Slanted,
 }
+
+/// How much smaller than the highest the lowest rate of a slanted triangle is: `ratio` of the paper.
+const SLANTED_RATIO: f64 = 32.0;
 
 impl Schedule {
     /// The names `schedule = ..` takes.
-    pub const NAMES: &[&str] = &["linear", "cosine", "constant"];
+    pub const NAMES: &[&str] = &["linear", "cosine", "constant", "slanted"];
 
     pub fn from_name(name: &str) -> Result<Self, TrainError> {
         match name {
             "linear" => Ok(Self::Linear),
             "cosine" => Ok(Self::Cosine),
             "constant" => Ok(Self::Constant),
+            "slanted" => Ok(Self::Slanted),
             _ => Err(TrainError::Setting {
                 name: "schedule",
                 found: format!("`{name}`"),
-                expected: "linear, cosine or constant",
+                expected: "linear, cosine, constant or slanted",
             }),
         }
     }
@@ -33,6 +40,12 @@ impl Schedule {
     /// The learning rate's factor after `done` updates, for runs of `total` updates of which the first `warmup` rise
     /// from 0. The first update (`done = 0`) of a run with warm-up has the factor 0, as in `transformers`.
     pub fn factor(self, done: u64, warmup: u64, total: u64) -> f64 {
+        if self == Self::Slanted {
+            let rise = done as f64 / warmup.max(1) as f64;
+            let fall = 1.0 - (done as f64 - warmup as f64) / total.saturating_sub(warmup).max(1) as f64;
+            let share = if done < warmup { rise } else { fall.max(0.0) };
+            return (1.0 + share * (SLANTED_RATIO - 1.0)) / SLANTED_RATIO;
+        }
         if done < warmup {
             return done as f64 / warmup as f64;
         }
@@ -43,7 +56,7 @@ impl Schedule {
                 let progress = (done - warmup) as f64 / length;
                 (0.5 * (1.0 + (std::f64::consts::PI * progress).cos())).max(0.0)
             }
-            Self::Constant => 1.0,
+            Self::Constant | Self::Slanted => 1.0,
         }
     }
 }
@@ -78,9 +91,26 @@ mod tests {
         assert_eq!(Warmup::Steps(500).steps(100), 500);
     }
 
+    /// The paper's formula, with cut_frac 0.1 of 1,000 steps and ratio 32.
+    #[test]
+    fn slanted_triangular_rates_are_those_of_the_paper() {
+        let (total, cut) = (1000.0, 100.0);
+        for t in 0..=1000u64 {
+            let at = t as f64;
+            let p = if at < cut { at / cut } else { 1.0 - (at - cut) / (cut * (1.0 / 0.1 - 1.0)) };
+            let expected = (1.0 + p * (32.0 - 1.0)) / 32.0;
+            let found = Schedule::Slanted.factor(t, cut as u64, total as u64);
+            assert!((found - expected).abs() < 1e-12, "{t}: {found} {expected}");
+        }
+        assert_eq!(Schedule::Slanted.factor(0, 100, 1000), 1.0 / 32.0);
+        assert_eq!(Schedule::Slanted.factor(100, 100, 1000), 1.0);
+        assert_eq!(Schedule::Slanted.factor(1000, 100, 1000), 1.0 / 32.0);
+        assert_eq!(Schedule::Slanted.factor(0, 0, 1000), 1.0);
+    }
+
     #[test]
     fn no_schedule_goes_below_zero_when_steps_go_on_past_the_end() {
-        for schedule in [Schedule::Linear, Schedule::Cosine, Schedule::Constant] {
+        for schedule in [Schedule::Linear, Schedule::Cosine, Schedule::Constant, Schedule::Slanted] {
             assert!((95..200).all(|done| schedule.factor(done, 10, 100) >= 0.0));
         }
     }

@@ -3,7 +3,9 @@
 use indexmap::IndexMap;
 
 use super::error::TrainError;
+use super::reader::{Reader, wrong};
 use super::schedule::{Schedule, Warmup};
+use super::stability;
 use crate::lang::value::Value;
 use crate::nn::ops::Precision;
 
@@ -63,6 +65,13 @@ pub struct Settings {
     pub keep: Keep,
     /// Least seconds between two progress events; 0 for one every step. Changes nothing in the result. Default 0.25.
     pub log_interval: f64,
+    /// Seconds of training between two checkpoints, from which a later attempt goes on; 0 for none by time. Changes nothing
+    /// in the result. Default 300.
+    pub checkpoint_every: f64,
+    /// A checkpoint also after every so many steps. Changes nothing in the result. Default none.
+    pub checkpoint_steps: Option<u64>,
+    /// Parameters of the techniques in [`stability`](super::stability), which read their own. Default none of them.
+    pub stability: IndexMap<String, Value>,
 }
 
 impl Default for Settings {
@@ -88,6 +97,9 @@ impl Default for Settings {
             metric: None,
             keep: Keep::Best,
             log_interval: 0.25,
+            checkpoint_every: 300.0,
+            checkpoint_steps: None,
+            stability: IndexMap::new(),
         }
     }
 }
@@ -135,6 +147,9 @@ impl Settings {
                 Some(other) => return Err(wrong("keep", format!("`{other}`"), "best or last")),
             },
             log_interval: read.number("log_interval")?.unwrap_or(default.log_interval),
+            checkpoint_every: read.number("checkpoint_every")?.unwrap_or(default.checkpoint_every),
+            checkpoint_steps: read.count("checkpoint_steps")?,
+            stability: stability::chosen(parameters),
         };
         settings.check()?;
         Ok(settings)
@@ -171,6 +186,8 @@ impl Settings {
             ("max_grad_norm", self.max_grad_norm.unwrap_or(1.0), self.max_grad_norm.is_none_or(above_0), "at least 0"),
             ("patience", 0.0, self.patience != Some(0), "at least 1"),
             ("log_interval", self.log_interval, at_least_0(self.log_interval), "at least 0 seconds"),
+            ("checkpoint_every", self.checkpoint_every, at_least_0(self.checkpoint_every), "at least 0 seconds"),
+            ("checkpoint_steps", 0.0, self.checkpoint_steps != Some(0), "at least 1"),
         ];
         for (name, value, fine, expected) in rules {
             if !fine {
@@ -183,68 +200,6 @@ impl Settings {
             }
             _ => Ok(()),
         }
-    }
-}
-
-fn wrong(name: &'static str, found: String, expected: &'static str) -> TrainError {
-    TrainError::Setting { name, found, expected }
-}
-
-/// Values by name. [`Value::None`] reads as missing.
-struct Reader<'a>(&'a IndexMap<String, Value>);
-
-impl<'a> Reader<'a> {
-    fn get(&self, name: &str) -> Option<&'a Value> {
-        self.0.get(name).filter(|value| **value != Value::None)
-    }
-
-    fn number(&self, name: &'static str) -> Result<Option<f64>, TrainError> {
-        self.get(name)
-            .map(|value| match *value {
-                Value::Float(number) | Value::Epochs(number) | Value::Seconds(number) => Ok(number),
-                Value::Int(number) => Ok(number as f64),
-                ref other => Err(wrong(name, other.to_string(), "a number")),
-            })
-            .transpose()
-    }
-
-    fn count(&self, name: &'static str) -> Result<Option<u64>, TrainError> {
-        self.get(name)
-            .map(|value| match *value {
-                Value::Steps(count) => Ok(count),
-                Value::Int(count) if count >= 0 => Ok(count as u64),
-                ref other => Err(wrong(name, other.to_string(), "a whole number from 0")),
-            })
-            .transpose()
-    }
-
-    fn switch(&self, name: &'static str) -> Result<Option<bool>, TrainError> {
-        self.get(name)
-            .map(|value| match value {
-                Value::Bool(on) => Ok(*on),
-                other => Err(wrong(name, other.to_string(), "true or false")),
-            })
-            .transpose()
-    }
-
-    fn name(&self, name: &'static str) -> Result<Option<&'a str>, TrainError> {
-        self.get(name)
-            .map(|value| match value {
-                Value::Name(text) | Value::String(text) => Ok(text.as_str()),
-                other => Err(wrong(name, other.to_string(), "a name")),
-            })
-            .transpose()
-    }
-
-    fn warmup(&self) -> Result<Option<Warmup>, TrainError> {
-        self.get("warmup")
-            .map(|value| match *value {
-                Value::Float(ratio) => Ok(Warmup::Ratio(ratio)),
-                Value::Steps(steps) => Ok(Warmup::Steps(steps)),
-                Value::Int(0) => Ok(Warmup::Steps(0)),
-                ref other => Err(wrong("warmup", other.to_string(), "a fraction from 0 to 1, or a number of steps")),
-            })
-            .transpose()
     }
 }
 
@@ -285,6 +240,10 @@ mod tests {
             ("metric", Value::Name("macro_f1".into())),
             ("keep", Value::Name("last".into())),
             ("log_interval", Value::Seconds(2.0)),
+            ("checkpoint_every", Value::Seconds(60.0)),
+            ("checkpoint_steps", Value::Steps(500)),
+            ("layer_decay", Value::Float(0.9)),
+            ("mixout", Value::None),
         ]))
         .unwrap();
         let expected = Settings {
@@ -308,6 +267,9 @@ mod tests {
             metric: Some("macro_f1".into()),
             keep: Keep::Last,
             log_interval: 2.0,
+            checkpoint_every: 60.0,
+            checkpoint_steps: Some(500),
+            stability: parameters(&[("layer_decay", Value::Float(0.9))]),
         };
         assert_eq!(read, expected);
     }

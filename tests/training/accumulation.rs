@@ -10,7 +10,7 @@ use super::tiny::{classification, classifier, config, marked, masked_lm, model, 
 
 fn step(model: &Model, objective: &dyn Objective, rows: Rows, budget: Budget) -> Accumulated {
     let draws = Draws { masks: Key::new(0, "mask").at(0), dropout: Key::new(0, "dropout").at(1) };
-    accumulate(model, objective, rows, &[5, 2, 9, 0, 11, 7, 3, 8], budget, draws).unwrap()
+    accumulate(model, objective, rows, &[5, 2, 9, 0, 11, 7, 3, 8], budget, draws, None).unwrap()
 }
 
 fn assert_every_split_gives_the_same(model: &Model, objective: &dyn Objective, rows: Rows) {

@@ -4,7 +4,7 @@ use ftp::nn::models::{Head, Model};
 use ftp::train::{Fitted, Objective, Rows, Settings, fit};
 use serde_json::Value;
 
-use super::tiny::{bytes, classification, config, marked, masked_lm, model, settings, two_labels};
+use super::tiny::{around, bytes, classification, config, marked, masked_lm, model, settings, two_labels};
 
 /// Wide enough that the work is shared between threads.
 fn wide() -> Value {
@@ -24,7 +24,7 @@ fn train(mut model: Model, objective: &(dyn Objective + Sync), threads: usize, s
             Some(_) => Rows::labelled(&encodings, &targets),
             None => Rows::text(&encodings),
         };
-        fit(&mut model, objective, rows, Some(rows), &settings, "test", &|_| {}).unwrap()
+        fit(&mut model, objective, rows, Some(rows), &settings, around("test", &|_| {})).unwrap()
     });
     (fitted, model)
 }

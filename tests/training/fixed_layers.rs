@@ -86,8 +86,14 @@ fn states_computed_once_give_the_training_that_computing_them_in_every_step_give
             let mut model = held(0.1, fixed);
             let rows = Rows::labelled(&rows, &targets).with_states(states.map(|states| states.0));
             let dev = Rows::labelled(&dev, &dev_targets).with_states(states.map(|states| states.1));
-            let fitted =
-                ftp::train::fit(&mut model, &tiny::classification(), rows, Some(dev), &settings, "test", &|_| {});
+            let fitted = ftp::train::fit(
+                &mut model,
+                &tiny::classification(),
+                rows,
+                Some(dev),
+                &settings,
+                tiny::around("test", &|_| {}),
+            );
             (fitted.unwrap().train_loss, model.tensors())
         };
         let (loss, tensors) = train(None);

@@ -34,7 +34,7 @@ fn the_first_step_is_the_learning_rate_with_bias_correction_and_3_16_times_that_
         let settings = Settings { bias_correction, weight_decay: 0.0, adam_epsilon: 1e-12, ..Settings::default() };
         let mut parameters = parameters([("dense.weight", matrix(&[1.0, 2.0, -3.0, 0.5], [2, 2]))]);
         let gradient = gradients([("dense.weight", matrix(&[0.3, -2.0, 1e-3, 40.0], [2, 2]))]);
-        Optimizer::new(&settings).update(&mut parameters, gradient, 0.01, 1.0);
+        Optimizer::new(&settings).update(&mut parameters, gradient, |_| 0.01, 1.0);
         let expected = [1.0 - 0.01 * size, 2.0 + 0.01 * size, -3.0 - 0.01 * size, 0.5 - 0.01 * size];
         for (value, expected) in values(&parameters["dense.weight"].weight).into_iter().zip(expected) {
             assert!((f64::from(value) - expected).abs() < 1e-5, "{value} {expected}");
@@ -49,7 +49,7 @@ fn weight_decay_shrinks_maps_and_leaves_biases_norms_and_frozen_parameters_alone
     parameters["frozen.weight"].trainable = false;
     let settings = Settings { weight_decay: 0.5, ..Settings::default() };
     let mut optimizer = Optimizer::new(&settings);
-    optimizer.update(&mut parameters, gradients(names.map(|name| (name, vector(&[0.0, 0.0])))), 0.1, 1.0);
+    optimizer.update(&mut parameters, gradients(names.map(|name| (name, vector(&[0.0, 0.0])))), |_| 0.1, 1.0);
     assert_eq!(values(&parameters["a.dense.weight"].weight), [1.9, -3.8]); // 1 - 0.1 * 0.5
     for name in &names[1..] {
         assert_eq!(values(&parameters[*name].weight), [2.0, -4.0], "{name}");
@@ -61,7 +61,7 @@ fn weight_decay_shrinks_maps_and_leaves_biases_norms_and_frozen_parameters_alone
 fn a_parameter_without_gradient_neither_moves_nor_decays() {
     let mut parameters = parameters([("used.weight", vector(&[1.0])), ("unused.weight", vector(&[1.0]))]);
     let mut optimizer = Optimizer::new(&Settings { weight_decay: 0.5, ..Settings::default() });
-    optimizer.update(&mut parameters, gradients([("used.weight", vector(&[1.0]))]), 0.1, 1.0);
+    optimizer.update(&mut parameters, gradients([("used.weight", vector(&[1.0]))]), |_| 0.1, 1.0);
     assert_eq!(values(&parameters["unused.weight"].weight), [1.0]);
     assert!(optimizer.names().eq(["used.weight"]));
 }

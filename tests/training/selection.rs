@@ -8,7 +8,7 @@ use ftp::nn::models::Model;
 use ftp::train::settings::Keep;
 use ftp::train::{Fitted, Rows, Settings, evaluate, fit};
 
-use super::tiny::{bytes, classification, classifier, marked, settings};
+use super::tiny::{around, bytes, classification, classifier, marked, settings};
 
 /// Trains on 16 rows with the opposite answers as dev rows: what is learnt makes the dev score worse.
 fn against_itself(settings: &Settings) -> (Fitted, Model, Vec<Event>) {
@@ -21,7 +21,7 @@ fn against_itself(settings: &Settings) -> (Fitted, Model, Vec<Event>) {
     let events = RefCell::new(Vec::new());
     let (train, dev) = (Rows::labelled(&encodings, &targets), Rows::labelled(&encodings, &opposite));
     let sink = |event| events.borrow_mut().push(event);
-    let fitted = fit(&mut model, &classification(), train, Some(dev), settings, "stage", &sink).unwrap();
+    let fitted = fit(&mut model, &classification(), train, Some(dev), settings, around("stage", &sink)).unwrap();
     let scores = evaluate(&model, &classification(), dev, settings.seed).unwrap().scores;
     assert_eq!(fitted.dev, Some(scores), "the scores told are those of the weights kept");
     (fitted, model, events.into_inner())
@@ -102,7 +102,7 @@ fn patience_without_dev_rows_is_told_to_have_no_effect() {
         }
     };
     let settings = Settings { patience: Some(1), epochs: 4.0, ..settings() };
-    let fitted = fit(&mut classifier(0.0), &classification(), rows, None, &settings, "stage", &sink).unwrap();
+    let fitted = fit(&mut classifier(0.0), &classification(), rows, None, &settings, around("stage", &sink)).unwrap();
     assert_eq!((fitted.epochs, fitted.dev), (4.0, None));
     assert_eq!(notices.into_inner(), ["ftp::train::no_dev"]);
 }

@@ -3,13 +3,14 @@
 use burn::tensor::Device;
 use ftp::data::batch::Encoding;
 use ftp::data::set::Target;
+use ftp::event::Event;
 use ftp::hub::tensors::Tensors;
 use ftp::lang::world::Task;
 use ftp::nn::models::{Head, Model};
 use ftp::nn::ops::Precision;
 use ftp::random::Key;
 use ftp::train::masking::Masking;
-use ftp::train::{Fitted, MaskedLm, Objective, Rows, SequenceTask, Settings, TrainError, fit};
+use ftp::train::{Fitted, MaskedLm, Objective, Rows, SequenceTask, Settings, Surroundings, TrainError, fit};
 use serde_json::{Value, json};
 
 pub const CLS: u32 = 2;
@@ -83,13 +84,18 @@ pub fn settings() -> Settings {
     }
 }
 
+/// A stage that nobody watches over but `sink`.
+pub fn around<'a>(stage: &'a str, sink: &'a dyn Fn(Event)) -> Surroundings<'a> {
+    Surroundings { stage, sink, checkpoint: None }
+}
+
 pub fn quiet(
     model: &mut Model,
     objective: &dyn Objective,
     rows: Rows,
     settings: &Settings,
 ) -> Result<Fitted, TrainError> {
-    fit(model, objective, rows, None, settings, "test", &|_| {})
+    fit(model, objective, rows, None, settings, around("test", &|_| {}))
 }
 
 /// The bytes of every parameter.

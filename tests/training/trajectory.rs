@@ -70,7 +70,7 @@ fn train(reference: &Value, initial: &str, task: Task, targets: &[Target]) -> (V
         }
     };
     let rows = Rows::labelled(&encodings, targets);
-    fit(&mut model, &SequenceTask { task }, rows, None, &settings, "trajectory", &sink).unwrap();
+    fit(&mut model, &SequenceTask { task }, rows, None, &settings, super::tiny::around("trajectory", &sink)).unwrap();
     (losses.into_inner(), model.tensors())
 }
 

@@ -72,7 +72,7 @@ impl Embeddings {
 
     /// -> `[T, hidden_size]`.
     fn forward(&self, pass: &Pass, dimensions: &Dimensions, batch: &Batch, positions: Arc<[u32]>) -> Tensor<2> {
-        let mut sum = pass.embedding(&self.word_embeddings, batch.ids.clone());
+        let mut sum = pass.enter(pass.embedding(&self.word_embeddings, batch.ids.clone()));
         if let Some((site, types)) = &self.token_type_embeddings {
             // A model with one type has only row 0, whatever the tokenizer calls the second text.
             let segments = if *types == 1 { vec![0; batch.tokens()].into() } else { batch.segments.clone() };

@@ -37,7 +37,6 @@ pub(super) fn load(
     seed: u64,
     device: &Device,
 ) -> Result<Loaded, ModelError> {
-    let key = Key::new(seed, "init");
     let mut report = LoadReport::default();
     let mut used = IndexSet::new();
     let mut parameters = Parameters::new();
@@ -62,7 +61,7 @@ pub(super) fn load(
                     missing_encoder.push(&slot.name);
                 }
                 report.missing.push(slot.name.clone());
-                drawn = draw(slot, initializer_range, key);
+                drawn = draw(slot, initializer_range, seed);
                 &drawn
             }
         };
@@ -89,14 +88,14 @@ fn other_labels(slot: &Slot, tensor: &HostTensor) -> bool {
 }
 
 /// First values, a function of seed and name alone.
-fn draw(slot: &Slot, initializer_range: f32, key: Key) -> HostTensor {
+pub(super) fn draw(slot: &Slot, initializer_range: f32, seed: u64) -> HostTensor {
     let count = slot.count();
     let columns = slot.shape.last().copied().unwrap_or(1);
     let data = match slot.init {
         Init::Zeros => vec![0.0; count],
         Init::Ones => vec![1.0; count],
         Init::Normal { padding } => {
-            let key = key.at(site_index(&slot.name));
+            let key = Key::new(seed, "init").at(site_index(&slot.name));
             let normal = |index: usize| match padding {
                 Some(row) if index / columns == row => 0.0,
                 _ => key.normal(index as u64) * initializer_range,

@@ -9,7 +9,7 @@ use super::architecture::{Architecture, architecture};
 use super::error::ModelError;
 use super::head::Head;
 use super::layout::{Layout, Part, Role, Slot};
-use super::load::{LoadReport, Loaded, load};
+use super::load::{LoadReport, Loaded, draw, load};
 use crate::data::batch::{Batch, Tokens};
 use crate::hub::tensors::{HostTensor, Tensors};
 use crate::lang::world::Task;
@@ -25,6 +25,8 @@ pub struct Model {
     pub parameters: Parameters,
     /// Of the linear maps' products; 32-bit floats to begin with.
     pub precision: Precision,
+    /// Whether dropout acts when the model trains, as its configuration says; it does to begin with.
+    pub dropout: bool,
     device: Device,
     architecture: Box<dyn Architecture>,
     layout: Layout,
@@ -65,6 +67,7 @@ impl Model {
             Self {
                 parameters,
                 precision,
+                dropout: true,
                 device,
                 architecture,
                 layout,
@@ -84,6 +87,18 @@ impl Model {
     /// As [`Model::new`] for the configuration.
     pub fn layout_of(config: &Value, head: &Head) -> Result<Layout, ModelError> {
         Ok(architecture(config)?.layout(head))
+    }
+
+    /// Draws some parameters anew, as a model without a file has them; returns their names.
+    pub fn draw_again(&mut self, seed: u64, which: impl Fn(&Slot) -> bool) -> Vec<String> {
+        let range = self.architecture.encoder().dimensions.initializer_range;
+        let mut drawn = Vec::new();
+        for slot in self.layout.slots.iter().filter(|slot| slot.part != Part::Delta && which(slot)) {
+            let weight = Weight::from_host(&draw(slot, range, seed), &self.device);
+            self.parameters[&slot.name].weight = weight.expect("slots have one or two dimensions");
+            drawn.push(slot.name.clone());
+        }
+        drawn
     }
 
     /// Adds a parameter of a delta. It trains.
@@ -111,12 +126,19 @@ impl Model {
 
     /// A pass that will be differentiated, see [`Pass::training`].
     pub fn training_pass(&self, key: Key) -> Pass<'_> {
-        Pass::training(&self.parameters, key).with_precision(self.precision).with_deltas(&self.deltas)
+        let pass = Pass::training(&self.parameters, key).with_dropout(self.dropout);
+        pass.with_precision(self.precision).with_deltas(&self.deltas)
     }
 
     /// A pass without gradients and dropout.
     pub fn evaluating_pass(&self) -> Pass<'_> {
         Pass::evaluating(&self.parameters).with_precision(self.precision).with_deltas(&self.deltas)
+    }
+
+    /// A pass through some values of the model's parameters, none of which is tracked; dropout is drawn from `key`.
+    pub fn pass_of<'a>(&'a self, parameters: &'a Parameters, key: Key) -> Pass<'a> {
+        let pass = Pass::probing(parameters, key).with_dropout(self.dropout);
+        pass.with_precision(self.precision).with_deltas(&self.deltas)
     }
 
     /// Encodes a batch. -> `[T, hidden_size]`.
@@ -158,6 +180,7 @@ impl Model {
         offsets: &Arc<[u32]>,
         wanted: Option<&Tokens>,
     ) -> Tensor<2> {
+        let states = if self.fixed.is_some() { pass.enter(states) } else { states };
         if self.fixed == Some(self.layers()) {
             return states;
         }

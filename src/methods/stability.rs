@@ -1,0 +1,176 @@
+//! Parameters of `finetune` that keep it stable; what they do is in `train::stability`, a file for each technique.
+
+use crate::lang::signature::{Parameter, ParameterType as T};
+use crate::lang::value::Value;
+
+/// In the order of the manual: rates and freezing, weights, the loss.
+pub(super) fn stability() -> Vec<Parameter> {
+    let optional = |name, ty, doc| Parameter::optional(name, ty, Value::None, doc);
+    let at_least_0 = || T::Float { min: 0.0, max: 1e9, above: false };
+    vec![
+        optional(
+            "layer_decay",
+            T::Float { min: 0.0, max: 1.0, above: true },
+            "Layer-wise decay of the learning rate: each layer has that of the layer above times this, heads and the top layer the whole. 0.95 is common (Zhang et al. \
+2021); 0.38 is ULMFiT's 1/2.6.",
+        ),
+        optional(
+            "unfreeze_every",
+            T::Epochs,
+            "Gradual unfreezing (Howard & Ruder 2018): the head trains first, and one more layer from the top after every so many epochs; the embeddings come last.",
+        ),
+        optional(
+            "reinit_layers",
+            T::Int { min: 0, max: 65_536 },
+            "Draws so many of the top layers, and the pooler, anew before training (Zhang et al. 2021; 1 to 6 of 24). They train whatever the delta.",
+        ),
+        optional(
+            "mixout",
+            T::Float { min: 0.0, max: 0.999_999, above: false },
+            "In place of dropout, each number of a linear map is in each step with this probability what it was when training began (Lee et al. 2020; 0.1 to 0.9).",
+        ),
+        optional(
+            "regularizer",
+            T::Choice(&["r3f", "r4f", "freelb", "smart"]),
+            "A loss that also asks for the same answer when the embeddings change a little; the next parameters are its own. `r3f`, `r4f`: under random noise (Aghajanyan et al. \
+2021). `freelb`: trains on adversarial embeddings (Zhu et al. 2020). `smart`: under the worst change, and from step to step (Jiang et al. 2020).",
+        ),
+        optional(
+            "regularizer_weight",
+            at_least_0(),
+            "Weight of the divergence between the two answers, for `r3f`, `r4f` and `smart`; by default 1.",
+        ),
+        optional(
+            "noise",
+            at_least_0(),
+            "Size of the change to begin with: by default for `r3f` and `r4f` 1e-5 (uniform, to both sides), for `smart` 1e-5 (standard deviation), for `freelb` 0.6 (about the \
+norm in each row).",
+        ),
+        optional(
+            "noise_radius",
+            at_least_0(),
+            "Bound of the change: of each number for `smart`, by default 1e-5; of the norm in each row for `freelb`, by default none.",
+        ),
+        optional(
+            "ascent_steps",
+            T::Int { min: 0, max: 1000 },
+            "Steps of the adversary: for `smart` by default 1, for `freelb`, where each is a pass, 2.",
+        ),
+        optional(
+            "ascent_size",
+            at_least_0(),
+            "Size of a step of the adversary: by default for `freelb` 0.1 (a norm), for `smart` 1e-3 (times the gradient).",
+        ),
+        optional(
+            "proximal_weight",
+            at_least_0(),
+            "Weight of `smart`'s divergence from the running mean of the weights; by default 1.",
+        ),
+    ]
+}
+
+#[cfg(feature = "train")]
+pub(super) use run::{check_fixed, draw_top_again};
+
+#[cfg(feature = "train")]
+mod run {
+    use crate::nn::models::Model;
+    use crate::nn::models::layout::Part;
+    use crate::plan::spec::StageFailure;
+
+    /// Draws the top layers and the pooler anew, as in a model without a file; returns the names of what is new.
+    ///
+    /// # Errors
+    /// When the model has fewer layers.
+    pub fn draw_top_again(model: &mut Model, count: usize, seed: u64) -> Result<Vec<String>, StageFailure> {
+        let layers = model.layers();
+        if count > layers {
+            let message = format!("reinit_layers is {count}, but this model has {layers} layers");
+            return Err(StageFailure::new("ftp::finetune::too_many_layers", message)
+                .help("draw fewer layers anew; a model that is new as a whole comes from `pretrain`"));
+        }
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        Ok(model.draw_again(seed, |slot| slot.layer.map_or(slot.part == Part::Pooler, |layer| layer >= layers - count)))
+    }
+
+    /// # Errors
+    /// When a layer that was drawn anew would never train.
+    pub fn check_fixed(model: &Model, count: usize) -> Result<(), StageFailure> {
+        let first = model.layers() - count;
+        match model.fixed() {
+            Some(fixed) if count > 0 && fixed > first => {
+                let message = format!(
+                    "reinit_layers draws layers from {first} anew, but the delta holds the first {fixed} fixed"
+                );
+                Err(StageFailure::new("ftp::finetune::reinit_fixed", message)
+                    .help("let the delta train at least as many layers as are drawn anew"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(all(test, feature = "train"))]
+mod tests {
+    use burn::tensor::Device;
+    use serde_json::json;
+
+    use super::*;
+    use crate::hub::tensors::Tensors;
+    use crate::lang::world::Task;
+    use crate::nn::models::{Head, Model};
+
+    fn model(seed: u64, tensors: &Tensors) -> Model {
+        let config = json!({
+            "model_type": "bert", "vocab_size": 30, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2,
+            "intermediate_size": 64, "max_position_embeddings": 16, "initializer_range": 0.02,
+        });
+        let head = Head::Sequence(Task::Classification { labels: vec!["no".into(), "yes".into()] });
+        Model::new(&config, tensors, &head, seed, &Device::flex()).unwrap().0
+    }
+
+    #[test]
+    fn the_top_layers_and_the_pooler_are_drawn_from_the_seed_and_nothing_below_changes_a_bit() {
+        let mut trained = model(1, &Tensors::new()).tensors();
+        // No first values: every number is another one.
+        trained.values_mut().flat_map(|tensor| &mut tensor.data).for_each(|value| *value = *value * 3.0 + 0.5);
+        let drawn = |seed: u64| {
+            let mut model = model(0, &trained);
+            let names = draw_top_again(&mut model, 2, seed).unwrap();
+            (model.tensors(), names)
+        };
+        let (found, names) = drawn(9);
+        let again = |name: &str| name.contains("layer.1.") || name.contains("layer.2.") || name.contains("pooler");
+        // 16 tensors a layer, two of the pooler.
+        assert_eq!(names.len(), 34);
+        for (name, tensor) in &found {
+            assert_eq!(again(name), names.contains(name), "{name}");
+            assert_eq!(again(name), *tensor != trained[name], "{name}");
+            let data = &tensor.data;
+            if again(name) && name.ends_with("LayerNorm.weight") {
+                assert!(data.iter().all(|value| *value == 1.0));
+            } else if again(name) && name.ends_with("bias") {
+                assert!(data.iter().all(|value| *value == 0.0));
+            } else if again(name) {
+                // N(0, 0.02^2): five standard errors of the deviation.
+                let deviation =
+                    (data.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>() / data.len() as f64).sqrt();
+                assert!((deviation / 0.02 - 1.0).abs() < 5.0 / (2.0 * data.len() as f64).sqrt(), "{name} {deviation}");
+            }
+        }
+        assert_eq!(drawn(9).0, found);
+        assert_ne!(drawn(8).0, found);
+    }
+
+    #[test]
+    fn more_layers_than_there_are_and_layers_that_never_train_are_refused() {
+        let mut model = model(0, &Tensors::new());
+        assert_eq!(draw_top_again(&mut model, 4, 1).unwrap_err().code, "ftp::finetune::too_many_layers");
+        assert!(draw_top_again(&mut model, 0, 1).unwrap().is_empty());
+        model.fix(2);
+        assert!(check_fixed(&model, 1).is_ok() && check_fixed(&model, 0).is_ok());
+        assert_eq!(check_fixed(&model, 2).unwrap_err().code, "ftp::finetune::reinit_fixed");
+    }
+}

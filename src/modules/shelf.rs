@@ -1,0 +1,109 @@
+//! Where the texts of fetched modules lie: each repository's `.ftp` files in a directory named by their digest, in the
+//! user's cache or, vendored, beside the file that uses them.
+
+use std::path::{Component, Path, PathBuf};
+
+use super::{ModuleError, Pin};
+
+/// Name of the directory of vendored modules, beside the `.ftp` file.
+pub const VENDOR: &str = "vendor";
+
+/// A module's files: path with `/`, and content.
+pub type Files = Vec<(String, Vec<u8>)>;
+
+/// BLAKE3 over the files in the order of their paths, each path and content with its length before it; hexadecimal.
+pub fn digest(files: &Files) -> String {
+    let mut sorted: Vec<&(String, Vec<u8>)> = files.iter().collect();
+    sorted.sort();
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"ftp module tree");
+    for (path, content) in sorted {
+        for part in [path.as_bytes(), content] {
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
+/// The user's cache of modules.
+pub fn cache() -> PathBuf {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    cache.or_else(home).unwrap_or_else(std::env::temp_dir).join("ftp").join("modules")
+}
+
+/// Where a pinned module lies: vendored in the project, else in the cache. Its files are verified.
+///
+/// # Errors
+/// When they are there but not what was locked.
+pub fn find(project: &Path, cache: &Path, pin: &Pin) -> Result<Option<PathBuf>, ModuleError> {
+    for root in [project.join(VENDOR), cache.to_path_buf()] {
+        let directory = root.join(name(pin));
+        if !directory.is_dir() {
+            continue;
+        }
+        let files = read(&directory).map_err(|source| ModuleError::Unwritable { path: directory.clone(), source })?;
+        if digest(&files) != pin.tree {
+            return Err(ModuleError::ChangedTree { url: pin.git.clone(), commit: pin.commit.clone() });
+        }
+        return Ok(Some(directory));
+    }
+    Ok(None)
+}
+
+/// Puts a module's files below `root`, whole or not at all; nothing happens when they are there.
+pub fn put(root: &Path, pin: &Pin, files: &Files) -> Result<PathBuf, ModuleError> {
+    let directory = root.join(name(pin));
+    let write = || {
+        if read(&directory).is_ok_and(|there| digest(&there) == pin.tree) {
+            return Ok(());
+        }
+        std::fs::create_dir_all(root)?;
+        let new = tempfile::tempdir_in(root)?;
+        for (path, content) in files {
+            let path = new.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap_or(root))?;
+            std::fs::write(path, content)?;
+        }
+        std::fs::write(new.path().join("SOURCE"), format!("{} {}\n", pin.git, pin.commit))?;
+        if directory.exists() {
+            std::fs::remove_dir_all(&directory)?;
+        }
+        std::fs::rename(new.path(), &directory)
+    };
+    write().map_err(|source| ModuleError::Unwritable { path: directory.clone(), source })?;
+    Ok(directory)
+}
+
+/// The `.ftp` files below a directory.
+pub fn read(directory: &Path) -> std::io::Result<Files> {
+    let mut files = vec![];
+    let mut open = vec![directory.to_path_buf()];
+    while let Some(at) = open.pop() {
+        for entry in std::fs::read_dir(&at)? {
+            let entry = entry?;
+            let path = entry.path();
+            if entry.file_type()?.is_dir() {
+                open.push(path);
+            } else if is_module(&path) {
+                let name = path.strip_prefix(directory).unwrap_or(&path);
+                let parts: Vec<_> = name.components().map(|part| part.as_os_str().to_string_lossy()).collect();
+                files.push((parts.join("/"), std::fs::read(&path)?));
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Whether a path of a repository is that of a module, and stays within the directory it is written to.
+pub fn is_module(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "ftp")
+        && path.components().all(|part| matches!(part, Component::Normal(_) | Component::RootDir | Component::CurDir))
+}
+
+/// Enough of the digest to be unique, short enough for a path.
+fn name(pin: &Pin) -> &str {
+    pin.tree.get(..32).unwrap_or(&pin.tree)
+}
