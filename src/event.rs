@@ -39,13 +39,15 @@ pub enum Event {
     StageFinished { stage: String, key: String, output: String, seconds: f64 },
     /// The stage failed; `help` says how to mend it, `kept` what survives.
     StageFailed { stage: String, code: String, message: String, help: Option<String>, kept: String },
+    /// The stage's process was ended by something else; it is tried again after `seconds`.
+    StageRetried { stage: String, code: String, message: String, attempt: u32, seconds: f64 },
     /// A named pipeline's model was written as a Hugging Face directory.
     Published { pipeline: String, directory: String },
     /// An `expect` held or did not.
     /// `measure` as written: `small.accuracy`, `a.accuracy - b.accuracy`.
     Expectation { measure: String, value: f64, relation: String, bound: f64, holds: bool },
     /// The run ended.
-    RunFinished { ran: usize, hits: usize, failed: usize, seconds: f64 },
+    RunFinished { ran: usize, hits: usize, failed: usize, skipped: usize, seconds: f64 },
 }
 
 /// Something that was not used as it stood: how many, of what, and why it matters.

@@ -31,4 +31,6 @@ pub mod exec;
 
 pub mod report;
 
+pub mod lsp;
+
 pub mod cli;

@@ -18,6 +18,7 @@ const LAYERS: &[&[&str]] = &[
     &["methods"],
     &["exec"],
     &["report"],
+    &["lsp"],
     &["cli"],
 ];
 

@@ -11,6 +11,7 @@ mod help;
 mod layers;
 mod limits;
 mod lock;
+mod lsp;
 mod methods;
 mod new;
 mod params;
@@ -92,6 +93,8 @@ enum Command {
     New(new::New),
     /// Show the help of a command, or the manual page of a method
     Help(help::Help),
+    /// Serve an editor: diagnostics, completion, hover and more, over standard input and output
+    Lsp(lsp::Lsp),
     /// Run one stage; started by `ftp run`
     #[cfg(feature = "train")]
     #[command(hide = true)]
@@ -145,6 +148,7 @@ pub fn main() -> ExitCode {
         Command::Methods(command) => command.run(),
         Command::New(command) => command.run(),
         Command::Help(command) => command.run(),
+        Command::Lsp(command) => command.run(),
         #[cfg(feature = "train")]
         Command::Stage(command) => return command.run(),
     };

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Exit, FileArguments, StoreArguments};
 use crate::data::FileWorld;
+use crate::data::memo::Memo;
 use crate::lang::ir::Program;
 use crate::lang::{self, Checked, Diagnostics};
 use crate::methods;
@@ -107,7 +108,15 @@ pub(super) fn check(arguments: &FileArguments) -> Result<(Source, Result<Checked
 
 /// Checks a text in the place of the file.
 pub(super) fn check_source(arguments: &FileArguments, source: &Source) -> Result<Checked, Diagnostics> {
-    lang::check(source, methods::registry(), &FileWorld::new(directory(arguments)), &arguments.set)
+    lang::check(source, methods::registry(), &world(arguments), &arguments.set)
+}
+
+/// The files around the one that is read, and what was found in them before.
+pub(super) fn world(arguments: &FileArguments) -> FileWorld {
+    // For tests, and for file systems whose clocks can't be trusted.
+    let off = std::env::var_os("FTP_MEMO").is_some_and(|value| value == "off");
+    let memo = (!off).then(|| Memo::new(store_directory(None).join("memo")));
+    FileWorld { memo, ..FileWorld::new(directory(arguments)) }
 }
 
 /// Paths in the file are relative to this.

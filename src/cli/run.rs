@@ -25,6 +25,15 @@ pub(super) struct Run {
     pipelines: Vec<String>,
     #[command(flatten)]
     store: StoreArguments,
+    /// Stages that may run at once; the processor's cores are divided among them
+    #[arg(long, short, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: u16,
+    /// After a failure, go on with what does not depend on it
+    #[arg(long, short)]
+    keep_going: bool,
+    /// How often to try a stage again whose process was ended from outside
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    retries: u32,
     /// Use modules of repositories exactly as ftp.lock and this machine have them; fetch and lock nothing
     #[arg(long)]
     locked: bool,
@@ -73,6 +82,12 @@ impl Run {
         }
 
         let run = Options::new(cancelled_by_signals())
+            .map(|options| Options {
+                jobs: self.jobs.into(),
+                keep_going: self.keep_going,
+                retries: self.retries,
+                ..options
+            })
             .and_then(|options| exec::run(&plan, program, &project.source, &store, &options, &sink));
         let report = match run {
             Ok(report) => report,
@@ -89,7 +104,12 @@ impl Run {
             }
             return Exit::Interrupted;
         }
-        if report.failed.is_some() {
+        if !report.failed.is_empty() {
+            if self.keep_going && !self.json {
+                print!("{}", tables(program, &summaries(program, &plan, &report)));
+                let failed: Vec<&str> = report.failed.iter().map(|failed| failed.label.as_str()).collect();
+                println!("\nfailed: {}", failed.join(", "));
+            }
             return Exit::Failed;
         }
         let published = publish_all(program, &plan, &report, &store, &project.directory, &sink);

@@ -17,6 +17,7 @@ pub mod tokenizer;
 mod columns;
 mod fault;
 mod labelled;
+pub mod memo;
 mod model;
 mod options;
 mod paths;

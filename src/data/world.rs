@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::error::problem;
+use super::memo::{Asked, Memo};
 use super::options::Options;
+use super::paths;
 use super::{labelled, model, text};
 use crate::lang::world::{ModuleRequest, ModuleText, SourceError, SourceFacts, SourceRequest, World};
 use crate::modules;
@@ -16,11 +18,13 @@ pub struct FileWorld {
     pub directory: PathBuf,
     /// What modules of repositories are pinned to, in place of the lock file.
     pub lock: Option<Lock>,
+    /// What was found in files before.
+    pub memo: Option<Memo>,
 }
 
 impl FileWorld {
     pub fn new(directory: impl Into<PathBuf>) -> Self {
-        Self { directory: directory.into(), lock: None }
+        Self { directory: directory.into(), lock: None, memo: None }
     }
 }
 
@@ -28,18 +32,16 @@ impl World for FileWorld {
     fn describe(&self, request: &SourceRequest) -> Result<SourceFacts, Vec<SourceError>> {
         let options = Options::new(&request.method, &request.parameters).map_err(|error| vec![error])?;
         let directory = self.directory.join(&request.directory);
-        match request.method.as_str() {
-            "text" => text::describe(&directory, &options),
-            "labelled" | "pairs" => labelled::describe(&directory, &options),
-            "hf" => model::describe(&directory, &options.path),
-            other => Err(vec![problem(
-                "ftp::data::unknown_source",
-                None,
-                format!("`{other}` is not a source of files"),
-                "not a source",
-                "use `text`, `labelled`, `pairs` or `hf`",
-            )]),
+        let memo = self.memo.as_ref();
+        let asked = memo.and_then(|memo| memo.ask(request, &directory, &files(request, &directory, &options)?));
+        if let Some(facts) = asked.as_ref().and_then(Asked::answer) {
+            return Ok(facts);
         }
+        let found = describe(request, &directory, &options)?;
+        if let Some(asked) = asked {
+            asked.remember(&found);
+        }
+        Ok(found)
     }
 
     fn module(&self, request: &ModuleRequest) -> Result<ModuleText, SourceError> {
@@ -50,6 +52,33 @@ impl World for FileWorld {
             }
         }
     }
+}
+
+/// Reads and digests a source's files.
+fn describe(request: &SourceRequest, directory: &Path, options: &Options) -> Result<SourceFacts, Vec<SourceError>> {
+    match request.method.as_str() {
+        "text" => text::describe(directory, options),
+        "labelled" | "pairs" => labelled::describe(directory, options),
+        "hf" => model::describe(directory, &options.path),
+        other => Err(vec![problem(
+            "ftp::data::unknown_source",
+            None,
+            format!("`{other}` is not a source of files"),
+            "not a source",
+            "use `text`, `labelled`, `pairs` or `hf`",
+        )]),
+    }
+}
+
+/// The files that decide what a source is; `None` where they can't be listed.
+fn files(request: &SourceRequest, directory: &Path, options: &Options) -> Option<Vec<PathBuf>> {
+    if request.method != "hf" {
+        return Some(paths::find(directory, &options.path).ok()?.into_iter().map(|found| found.path).collect());
+    }
+    let entries = std::fs::read_dir(directory.join(&options.path)).ok()?;
+    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+    files.sort();
+    Some(files)
 }
 
 impl FileWorld {

@@ -107,6 +107,9 @@ impl Job<'_> {
         let mut command = Command::new(&self.options.program);
         command.args(&self.options.arguments).arg(self.spec);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log.try_clone()?);
+        if let Some(threads) = self.options.threads() {
+            command.env("RAYON_NUM_THREADS", threads.to_string());
+        }
         // Its own group: ctrl-C at the terminal reaches this process only, which then ends the child in good order.
         command.process_group(0);
         die_with_parent(&mut command);

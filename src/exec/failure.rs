@@ -9,13 +9,19 @@ const TAIL_LINES: usize = 20;
 const TAIL_BYTES: usize = 4096;
 
 /// A process that ended without saying why.
-pub(super) fn unexplained(label: &str, status: ExitStatus, log: &Path) -> StageFailure {
+/// `out_of_memory`: the operating system has killed a process for want of memory meanwhile.
+pub(super) fn unexplained(label: &str, status: ExitStatus, log: &Path, out_of_memory: bool) -> StageFailure {
     use std::os::unix::process::ExitStatusExt;
     let (code, how, help) = match (status.signal(), status.code()) {
+        (Some(libc::SIGKILL), _) if out_of_memory => (
+            "ftp::exec::out_of_memory",
+            "was killed by the operating system because memory ran out".to_owned(),
+            "lower micro_batch_size, micro_batch_tokens or max_length, or run fewer stages at once".to_owned(),
+        ),
         (Some(libc::SIGKILL), _) => (
             "ftp::exec::killed",
             "was killed (signal 9)".to_owned(),
-            "the machine was most likely out of memory: lower micro_batch_size or max_length".to_owned(),
+            "something outside ftp ended it: a person, a job system, or a container's memory limit".to_owned(),
         ),
         (Some(signal), _) => (
             "ftp::exec::crashed",
@@ -39,6 +45,11 @@ pub(super) fn unexplained(label: &str, status: ExitStatus, log: &Path) -> StageF
         message.push_str(&format!("; the end of its log:\n{tail}"));
     }
     StageFailure::new(code, message).help(help)
+}
+
+/// Whether a stage may succeed when it is simply run again: nothing it did itself made it fail.
+pub(super) fn is_transient(failure: &StageFailure) -> bool {
+    matches!(failure.code.as_str(), "ftp::exec::killed" | "ftp::store::lease_lost")
 }
 
 pub(super) fn over_time(label: &str, seconds: f64) -> StageFailure {

@@ -5,10 +5,12 @@
 
 mod child;
 mod failure;
+mod memory;
 mod report;
 mod run;
 pub mod stage;
 mod status;
+mod worker;
 
 pub use report::{FailedStage, RunReport, StageResult};
 pub use run::{ExecError, Options, run};

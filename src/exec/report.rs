@@ -9,14 +9,17 @@ use crate::store::Manifest;
 /// What came of a run.
 #[derive(Debug, Clone, Default)]
 pub struct RunReport {
-    /// In the plan's order; all of them, unless a stage failed or the run was interrupted: then those before.
-    pub stages: Vec<StageResult>,
-    pub failed: Option<FailedStage>,
+    /// By stage of the plan; none for those that failed or were not come to.
+    pub stages: Vec<Option<StageResult>>,
+    /// In the order they failed.
+    pub failed: Vec<FailedStage>,
     pub interrupted: bool,
     /// How many stages were computed by this run.
     pub ran: usize,
     /// How many were in the store already, or were computed by another run meanwhile.
     pub hits: usize,
+    /// How many did not run because another one failed, or the run was interrupted.
+    pub skipped: usize,
     pub seconds: f64,
 }
 
@@ -30,9 +33,11 @@ pub struct StageResult {
     pub manifest: Manifest,
 }
 
-/// The stage that ended a run.
+/// A stage that failed.
 #[derive(Debug, Clone)]
 pub struct FailedStage {
+    /// Its index in the plan.
+    pub stage: usize,
     pub label: String,
     pub key: Digest,
     pub failure: StageFailure,
@@ -43,6 +48,6 @@ pub struct FailedStage {
 impl RunReport {
     /// The result of a stage of the plan, by its index.
     pub fn manifest_of(&self, stage: usize) -> Option<&Manifest> {
-        self.stages.get(stage).map(|result| &result.manifest)
+        self.stages.get(stage)?.as_ref().map(|result| &result.manifest)
     }
 }

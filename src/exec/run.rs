@@ -1,32 +1,30 @@
-//! The scheduler: one stage at a time, in topological order.
+//! The scheduler: every stage whose inputs are there runs as soon as there is a slot for it, first those that come first in
+//! the plan. One thread decides; a thread a running stage waits for its process.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::Scope;
+use std::time::Instant;
 
-use indexmap::IndexMap;
 use miette::Diagnostic;
 use thiserror::Error;
 
-use super::child::{Ended, Job};
 use super::failure;
 use super::report::{FailedStage, RunReport, StageResult};
-use super::stage::ChildSpec;
 use super::status::{History, why};
+use super::worker::{Failed, Outcome, Worker, values};
 use crate::event::Event;
-use crate::lang::ir::{Parameter, Program};
-use crate::lang::value::Value;
-use crate::plan::spec::{DeltaSpec, Input, StageFailure, StageSpec};
+use crate::lang::ir::Program;
+use crate::plan::spec::{Input, StageFailure};
 use crate::plan::{Keyed, Plan, StageInput};
-use crate::store::{Absence, Acquired, Lease, Lookup, Manifest, Patience, Store, StoreError};
+use crate::store::{Lookup, Store, StoreError};
 use crate::syntax::Source;
 
-/// How often a run that waits for another one looks whether it is done.
-const POLL: Duration = Duration::from_millis(100);
-
-/// How to run.
+/// How to run. Nothing here changes a result or a key.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The program that stage processes are started from.
@@ -35,13 +33,25 @@ pub struct Options {
     pub arguments: Vec<OsString>,
     /// Set to true from elsewhere (a signal handler), it ends the run.
     pub cancel: Arc<AtomicBool>,
+    /// Stages that may run at once; at least 1.
+    pub jobs: usize,
+    /// After a failure, go on with what does not depend on it.
+    pub keep_going: bool,
+    /// How often a stage is tried again whose process was ended by something else.
+    pub retries: u32,
 }
 
 impl Options {
-    /// Stages run as `ftp stage SPEC`, from the program that is running now.
+    /// Stages run as `ftp stage SPEC`, from the program that is running now, one after the other.
     pub fn new(cancel: Arc<AtomicBool>) -> Result<Self, ExecError> {
         let program = std::env::current_exe().map_err(ExecError::NoProgram)?;
-        Ok(Self { program, arguments: vec!["stage".into()], cancel })
+        Ok(Self { program, arguments: vec!["stage".into()], cancel, jobs: 1, keep_going: false, retries: 2 })
+    }
+
+    /// The threads that each of several stages may use; none when a stage has the machine to itself.
+    pub(super) fn threads(&self) -> Option<usize> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        (self.jobs > 1).then(|| (cores / self.jobs).max(1))
     }
 }
 
@@ -57,8 +67,9 @@ pub enum ExecError {
     NoProgram(std::io::Error),
 }
 
-/// Brings the result of every stage of the plan into the store: those that are there stay, the others are computed. Ends
-/// at the first stage that fails, and soon after `options.cancel` is set.
+/// Brings the result of every stage of the plan into the store: those that are there stay, the others are computed. After
+/// a failure what runs is brought to its end, and no more is begun unless `options.keep_going`; ends soon after
+/// `options.cancel` is set.
 pub fn run(
     plan: &Plan,
     program: &Program,
@@ -71,20 +82,30 @@ pub fn run(
     store.sweep()?;
     let root = store.root().display().to_string();
     sink(Event::RunStarted { file: source.name.clone(), stages: plan.stages.len(), store: root });
-    let mut run =
-        Run { plan, program, source, store, options, sink, history: History::new(store), report: RunReport::default() };
+    let report = RunReport { stages: vec![None; plan.stages.len()], ..RunReport::default() };
+    let waits: Vec<usize> = (0..plan.stages.len()).map(|stage| plan.stages_before(stage).count()).collect();
+    let mut after: Vec<Vec<usize>> = vec![vec![]; plan.stages.len()];
     for stage in 0..plan.stages.len() {
-        if !run.advance(stage) {
-            break;
-        }
+        plan.stages_before(stage).for_each(|before| after[before].push(stage));
     }
+    let ready = (0..plan.stages.len()).filter(|stage| waits[*stage] == 0).collect();
+    let history = History::new(store);
+    let mut run = Run { plan, program, source, store, options, sink, history, report, waits, after, ready, running: 0 };
+    std::thread::scope(|scope| run.all(scope));
     let mut report = run.report;
-    report.ran = report.stages.iter().filter(|stage| stage.ran).count();
-    report.hits = report.stages.len() - report.ran;
+    report.ran = report.stages.iter().flatten().filter(|stage| stage.ran).count();
+    report.hits = report.stages.iter().flatten().count() - report.ran;
+    report.skipped = report.stages.iter().filter(|stage| stage.is_none()).count() - report.failed.len();
     report.seconds = started.elapsed().as_secs_f64();
-    let failed = usize::from(report.failed.is_some());
-    sink(Event::RunFinished { ran: report.ran, hits: report.hits, failed, seconds: report.seconds });
+    let (ran, hits, skipped) = (report.ran, report.hits, report.skipped);
+    sink(Event::RunFinished { ran, hits, failed: report.failed.len(), skipped, seconds: report.seconds });
     Ok(report)
+}
+
+/// What threads tell the one that decides.
+enum Message {
+    Said(Event),
+    Done(usize, Box<Keyed>, Result<Outcome, Failed>),
 }
 
 struct Run<'a> {
@@ -96,175 +117,139 @@ struct Run<'a> {
     sink: &'a dyn Fn(Event),
     history: History<'a>,
     report: RunReport,
+    /// By stage: how many of its inputs are not there yet.
+    waits: Vec<usize>,
+    /// By stage: those that take its result, once for each input.
+    after: Vec<Vec<usize>>,
+    /// Stages whose inputs are there.
+    ready: BTreeSet<usize>,
+    running: usize,
 }
 
-/// How a stage came out.
-enum Outcome {
-    Hit(Box<Manifest>),
-    Ran(Box<Manifest>),
-    Interrupted,
-}
-
-/// A failure, and the log of the process if there was one.
-type Failed = (StageFailure, Option<PathBuf>);
-
-/// Whose turn a missing stage is.
-enum Turn {
-    Ours(Lease),
-    /// Another run computed it.
-    Theirs(Box<Manifest>),
-    Interrupted,
-}
-
-impl Run<'_> {
-    /// Brings one stage about; `false` when the run ends here.
-    fn advance(&mut self, stage: usize) -> bool {
-        let results = &self.report.stages;
-        let keyed = self.plan.key(self.program, stage, &|before| results[before].manifest.output.clone());
-        let label = self.plan.stages[stage].label.clone();
-        let outcome = self.bring_about(stage, &keyed);
-        let key = keyed.key;
-        match outcome {
-            Ok(Outcome::Interrupted) => {
-                self.report.interrupted = true;
-                false
+impl<'a> Run<'a> {
+    fn all<'scope>(&mut self, scope: &'scope Scope<'scope, 'a>)
+    where
+        'a: 'scope,
+    {
+        let (sender, receiver) = mpsc::channel();
+        loop {
+            while self.may_begin() {
+                let Some(stage) = self.ready.pop_first() else { break };
+                self.begin(stage, scope, &sender);
             }
+            if self.running == 0 {
+                return;
+            }
+            self.listen(&receiver);
+        }
+    }
+
+    fn may_begin(&mut self) -> bool {
+        if self.options.cancel.load(Ordering::Relaxed) {
+            self.report.interrupted |= !self.ready.is_empty();
+            return false;
+        }
+        let stopped = self.report.interrupted || (!self.report.failed.is_empty() && !self.options.keep_going);
+        !stopped && self.running < self.options.jobs.max(1)
+    }
+
+    /// Takes a stage's result from the store, or starts what makes it.
+    fn begin<'scope>(&mut self, stage: usize, scope: &'scope Scope<'scope, 'a>, sender: &Sender<Message>)
+    where
+        'a: 'scope,
+    {
+        let results = &self.report.stages;
+        let output =
+            |before: usize| results[before].as_ref().map_or_else(String::new, |one| one.manifest.output.clone());
+        let keyed = self.plan.key(self.program, stage, &output);
+        let absence = match self.store.lookup(&keyed.key) {
+            Lookup::Hit(manifest) => return self.done(stage, &keyed, Ok(Outcome::Hit(manifest))),
+            Lookup::Miss(absence) => absence,
+        };
+        let mut inputs = indexmap::IndexMap::new();
+        for (slot, input) in &self.plan.stages[stage].inputs {
+            match self.input(input) {
+                Ok(input) => inputs.insert(slot.clone(), input),
+                Err(failure) => return self.done(stage, &keyed, Err((failure, None))),
+            };
+        }
+        let reason = why((self.plan, self.program, self.source), stage, &keyed, &absence, &self.history).to_string();
+        let (plan, program, store, options) = (self.plan, self.program, self.store, self.options);
+        let sender = sender.clone();
+        self.running += 1;
+        scope.spawn(move || {
+            let sink = |event| drop(sender.send(Message::Said(event)));
+            let worker = Worker {
+                store,
+                options,
+                label: &plan.stages[stage].label,
+                node: plan.node(program, stage),
+                keyed: &keyed,
+                inputs,
+                device: &plan.device,
+                time_limit: plan.time_limit(program, stage),
+                reason,
+                sink: &sink,
+            };
+            let outcome = worker.bring_about();
+            // The receiver lives until every thread has said this.
+            let _ = sender.send(Message::Done(stage, Box::new(keyed), outcome));
+        });
+    }
+
+    fn listen(&mut self, receiver: &Receiver<Message>) {
+        match receiver.recv() {
+            Ok(Message::Said(event)) => (self.sink)(event),
+            Ok(Message::Done(stage, keyed, outcome)) => {
+                self.running -= 1;
+                self.done(stage, &keyed, outcome);
+            }
+            // Not before all threads are done: this one holds a sender, too.
+            Err(_) => self.running = 0,
+        }
+    }
+
+    /// Writes down how a stage came out, and what may begin now.
+    fn done(&mut self, stage: usize, keyed: &Keyed, outcome: Result<Outcome, Failed>) {
+        let (label, key) = (self.plan.stages[stage].label.clone(), keyed.key.clone());
+        match outcome {
+            Ok(Outcome::Interrupted) => self.report.interrupted = true,
             Ok(Outcome::Hit(manifest)) => {
                 (self.sink)(Event::StageHit { stage: label.clone(), key: key.clone() });
-                self.report.stages.push(StageResult { label, ran: false, key, manifest: *manifest });
-                true
+                self.finished(stage, StageResult { label, ran: false, key, manifest: *manifest });
             }
             Ok(Outcome::Ran(manifest)) => {
                 let (output, seconds) = (manifest.output.clone(), manifest.record.seconds);
                 (self.sink)(Event::StageFinished { stage: label.clone(), key: key.clone(), output, seconds });
-                self.report.stages.push(StageResult { label, ran: true, key, manifest: *manifest });
-                true
+                self.finished(stage, StageResult { label, ran: true, key, manifest: *manifest });
             }
             Err((failure, log)) => {
-                let finished: Vec<String> = self.report.stages.iter().map(|stage| stage.label.clone()).collect();
+                let finished: Vec<String> =
+                    self.report.stages.iter().flatten().map(|stage| stage.label.clone()).collect();
                 let StageFailure { code, message, help } = failure.clone();
                 let kept = failure::kept(&finished);
                 (self.sink)(Event::StageFailed { stage: label.clone(), code, message, help, kept });
-                self.report.failed = Some(FailedStage { label, key, failure, log });
-                false
+                self.report.failed.push(FailedStage { stage, label, key, failure, log });
             }
         }
     }
 
-    fn bring_about(&self, stage: usize, keyed: &Keyed) -> Result<Outcome, Failed> {
-        if self.cancelled() {
-            return Ok(Outcome::Interrupted);
-        }
-        let absence = match self.store.lookup(&keyed.key) {
-            Lookup::Hit(manifest) => return Ok(Outcome::Hit(manifest)),
-            Lookup::Miss(absence) => absence,
-        };
-        match self.turn(stage, keyed).map_err(without_log)? {
-            Turn::Theirs(manifest) => Ok(Outcome::Hit(manifest)),
-            Turn::Interrupted => Ok(Outcome::Interrupted),
-            Turn::Ours(lease) => self.compute(stage, keyed, &absence, lease),
-        }
-    }
-
-    /// Waits until the stage is ours to compute or another run has computed it.
-    fn turn(&self, stage: usize, keyed: &Keyed) -> Result<Turn, StoreError> {
-        let mut patience = Patience::default();
-        let mut told = false;
-        loop {
-            let acquired = self.store.acquire(&keyed.key, &mut patience)?;
-            // Looked up after asking: a run that was done in between has given its lease back by now.
-            if let Lookup::Hit(manifest) = self.store.lookup(&keyed.key) {
-                return Ok(Turn::Theirs(manifest));
+    fn finished(&mut self, stage: usize, result: StageResult) {
+        self.report.stages[stage] = Some(result);
+        for next in &self.after[stage] {
+            self.waits[*next] -= 1;
+            if self.waits[*next] == 0 {
+                self.ready.insert(*next);
             }
-            let holder = match acquired {
-                Acquired::Ours(lease) => return Ok(Turn::Ours(lease)),
-                Acquired::Held { holder } => holder,
-            };
-            if !std::mem::replace(&mut told, true) {
-                let stage = self.plan.stages[stage].label.clone();
-                (self.sink)(Event::StageWaiting { stage, key: keyed.key.clone(), holder });
-            }
-            if self.cancelled() {
-                return Ok(Turn::Interrupted);
-            }
-            std::thread::sleep(POLL);
         }
-    }
-
-    fn compute(&self, stage: usize, keyed: &Keyed, absence: &Absence, mut lease: Lease) -> Result<Outcome, Failed> {
-        let label = &self.plan.stages[stage].label;
-        let reason = why((self.plan, self.program, self.source), stage, keyed, absence, &self.history);
-        let event = Event::StageStarted { stage: label.clone(), key: keyed.key.clone(), reason: reason.to_string() };
-        (self.sink)(event);
-
-        // Removed at the end of this function, whatever comes of it; what it held was moved into the store.
-        let attempt = self.store.attempt().map_err(without_log)?;
-        let spec = self.child_spec(stage, keyed, &lease, attempt.files()).map_err(|failure| (failure, None))?;
-        write_spec(&attempt.spec(), &spec).map_err(|failure| (failure, None))?;
-        let log = self.store.logs().join(format!("{}-{}.log", &keyed.key[..16], lease.nonce()));
-        let time_limit = self.plan.time_limit(self.program, stage);
-        let job = Job { label, options: self.options, spec: &attempt.spec(), log: &log, time_limit };
-        let ended = job.supervise(&mut lease, self.sink);
-        // The store decides: a process that was stopped right after its commit has done its work.
-        if let Lookup::Hit(manifest) = self.store.lookup(&keyed.key) {
-            discard_if_empty(&log);
-            return Ok(Outcome::Ran(manifest));
-        }
-        let failure = match ended {
-            Ended::Interrupted => {
-                let _ = std::fs::remove_file(&log);
-                return Ok(Outcome::Interrupted);
-            }
-            Ended::Failed(failure) => failure,
-            Ended::Finished(status) => failure::unexplained(label, status, &log),
-        };
-        discard_if_empty(&log);
-        let log = log.exists().then_some(log);
-        let failure = match &log {
-            Some(log) => failure::with_log(failure, log),
-            None => failure,
-        };
-        Err((failure, log))
-    }
-
-    fn child_spec(
-        &self,
-        stage: usize,
-        keyed: &Keyed,
-        lease: &Lease,
-        attempt: PathBuf,
-    ) -> Result<ChildSpec, StageFailure> {
-        let planned = &self.plan.stages[stage];
-        let node = self.plan.node(self.program, stage);
-        let mut inputs = IndexMap::new();
-        for (slot, input) in &planned.inputs {
-            inputs.insert(slot.clone(), self.input(input)?);
-        }
-        let delta = node.delta.as_ref().map(|delta| DeltaSpec {
-            method: delta.method.clone(),
-            version: delta.version,
-            parameters: values(&delta.parameters),
-        });
-        let stage = StageSpec {
-            label: planned.label.clone(),
-            method: node.method.clone(),
-            version: node.version,
-            key: keyed.key.clone(),
-            parameters: values(&node.parameters),
-            delta,
-            inputs,
-            store: self.store.root().to_path_buf(),
-            attempt,
-            device: self.plan.device.clone(),
-        };
-        let (pre_image, nonce) = (keyed.pre_image.clone(), lease.nonce().to_owned());
-        Ok(ChildSpec { stage, pre_image, artifact: node.output, nonce })
     }
 
     fn input(&self, input: &StageInput) -> Result<Input, StageFailure> {
         match input {
             StageInput::Stage(before) => {
-                Ok(Input::Artifact { output: self.report.stages[*before].manifest.output.clone() })
+                let output = self.report.stages[*before].as_ref().map(|one: &StageResult| one.manifest.output.clone());
+                // A stage is ready only when those before it are done.
+                Ok(Input::Artifact { output: output.unwrap_or_default() })
             }
             StageInput::Source(id) => {
                 let node = &self.program.nodes[*id];
@@ -278,31 +263,5 @@ impl Run<'_> {
                 Ok(Input::Source { name: node.label.clone(), method: node.method.clone(), parameters, facts })
             }
         }
-    }
-
-    fn cancelled(&self) -> bool {
-        self.options.cancel.load(Ordering::Relaxed)
-    }
-}
-
-fn write_spec(path: &std::path::Path, spec: &ChildSpec) -> Result<(), StageFailure> {
-    let json = serde_json::to_vec_pretty(spec).map_err(std::io::Error::from);
-    json.and_then(|json| std::fs::write(path, json)).map_err(|error| {
-        StageFailure::new("ftp::exec::no_spec", format!("can't write {}: {error}", path.display()))
-            .help("check the permissions and the free space of the store's directory")
-    })
-}
-
-fn values(parameters: &IndexMap<String, Parameter>) -> IndexMap<String, Value> {
-    parameters.iter().map(|(name, parameter)| (name.clone(), parameter.value.clone())).collect()
-}
-
-fn without_log(error: StoreError) -> Failed {
-    (error.into(), None)
-}
-
-fn discard_if_empty(log: &std::path::Path) {
-    if std::fs::metadata(log).is_ok_and(|metadata| metadata.len() == 0) {
-        let _ = std::fs::remove_file(log);
     }
 }

@@ -20,6 +20,11 @@ const RESERVED: &[&str] = &[
     "if", "then", "else", "not",
 ];
 
+/// Whether a name is a word of the language, which can't be declared.
+pub fn is_reserved(name: &str) -> bool {
+    RESERVED.contains(&name)
+}
+
 /// A file without errors.
 #[derive(Debug, Clone)]
 pub struct Checked {
@@ -199,7 +204,7 @@ impl<'a> Checker<'a> {
     /// Reports a name that can't be declared.
     pub(super) fn declarable(&mut self, name: &ast::Name) {
         let text = name.text.as_str();
-        if RESERVED.contains(&text) {
+        if is_reserved(text) {
             self.report(
                 Diagnostic::error(
                     "ftp::name::reserved",

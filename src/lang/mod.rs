@@ -1,8 +1,8 @@
 //! Names, types, checks: syntax tree -> typed program.
 //!
 //! From outside: [`check`] (text in, [`Program`](ir::Program) or all its errors out), the program's types in [`ir`],
-//! what methods declare about themselves in [`signature`], values in [`value`], and what the language asks about the
-//! outside world in [`world`]. Nothing here reads a file: data sets and models are described through
+//! what methods declare about themselves in [`signature`], what each name of a text stands for in [`index`], values in
+//! [`value`], and what the language asks about the outside world in [`world`]. Nothing here reads a file: data sets and models are described through
 //! [`World`](world::World), so an editor or a test can answer in its stead.
 
 mod arguments;
@@ -15,6 +15,7 @@ mod each;
 pub mod explain;
 mod fit;
 mod goals;
+pub mod index;
 pub mod ir;
 mod literal;
 pub mod metric;
@@ -32,5 +33,7 @@ mod types;
 pub mod value;
 pub mod world;
 
-pub use check::{Checked, check, visit_modules};
+pub use check::{Checked, check, is_reserved, visit_modules};
 pub use diagnostic::{Diagnostic, Diagnostics, Fix, Severity};
+pub use module::request as module_request;
+pub use types::type_names;

@@ -47,7 +47,7 @@ impl Modules {
             let uses: Vec<ast::Use> = modules.files[file].statements.iter().filter_map(as_use).cloned().collect();
             let mut names: IndexMap<String, Used> = IndexMap::new();
             for used in uses {
-                let name = match modules.name_of(&used) {
+                let name = match name_of(&used) {
                     Ok(name) => name,
                     Err(error) => {
                         modules.diagnostics.push(*error);
@@ -74,31 +74,6 @@ impl Modules {
             file += 1;
         }
         modules
-    }
-
-    /// The name a module has in the file that uses it: given behind `as`, or that of the module.
-    fn name_of(&self, used: &ast::Use) -> Result<ast::Name, Box<Diagnostic>> {
-        if let Some(name) = &used.name {
-            return Ok(name.clone());
-        }
-        let (stem, span) = match &used.origin {
-            ast::Origin::Standard(_, module) => return Ok(module.clone()),
-            ast::Origin::File(ast::Value { kind: ast::ValueKind::String(path), span }) => {
-                let file = path.rsplit(['/', '\\']).next().unwrap_or(path);
-                (file.strip_suffix(".ftp").unwrap_or(file).to_owned(), *span)
-            }
-            ast::Origin::File(value) => (String::new(), value.span),
-            ast::Origin::Remote(call) => (String::new(), call.span),
-        };
-        let plain = |c: char| c.is_alphanumeric() || c == '_';
-        if !stem.is_empty() && stem.chars().all(plain) && !stem.starts_with(|c: char| c.is_numeric()) {
-            return Ok(ast::Name { text: stem, span });
-        }
-        Err(Box::new(
-            Diagnostic::error("ftp::module::no_name", span, "this module needs a name")
-                .label("has none that could be written")
-                .help("give it one: `use .. as team`"),
-        ))
     }
 
     /// The number of a module, read now if it was not before.
@@ -182,34 +157,8 @@ impl Modules {
         Some(Read { key: name.clone(), name, text: text.to_owned(), directory: None })
     }
 
-    /// `git("https://host/team/recipes", tag = "v1", path = "recipes.ftp")`.
     fn remote(&mut self, call: &ast::Call) -> Option<ModuleRequest> {
-        let mut given: IndexMap<&str, (String, Span)> = IndexMap::new();
-        for argument in call.arguments.iter().flatten() {
-            let name = argument.name.as_ref().map_or("url", |name| name.text.as_str());
-            if let ast::ValueKind::String(text) = &argument.value.kind {
-                given.insert(name, (text.clone(), argument.span));
-            }
-        }
-        let known = ["url", "tag", "commit", "path"];
-        let odd = given.iter().find(|(name, _)| !known.contains(*name)).map(|(_, (_, span))| *span);
-        let pinned = given.contains_key("tag") != given.contains_key("commit");
-        let complete = call.name.text == "git" && given.contains_key("url") && pinned && odd.is_none();
-        if !complete || given.len() != call.arguments.iter().flatten().count() {
-            self.diagnostics.push(
-                Diagnostic::error("ftp::module::not_pinned", odd.unwrap_or(call.span), "a module from elsewhere is not said in full")
-                    .label("which one, exactly?")
-                    .help("write `use git(\"https://host/team/recipes\", tag = \"v1.0\", path = \"recipes.ftp\") as team`, or `commit = \"..\"` in place of the tag"),
-            );
-            return None;
-        }
-        let mut take = |name: &str| given.swap_remove(name).map(|(text, _)| text);
-        Some(ModuleRequest::Git {
-            url: take("url")?,
-            tag: take("tag"),
-            commit: take("commit"),
-            path: take("path").unwrap_or_else(|| "recipes.ftp".to_owned()),
-        })
+        git(call).map_err(|error| self.diagnostics.push(*error)).ok()
     }
 
     fn ask(&mut self, request: &ModuleRequest, at: Span, world: &dyn World) -> Option<Read> {
@@ -225,6 +174,73 @@ impl Modules {
             }
         }
     }
+}
+
+/// What a `use` of a file asks the world for; `None` for the standard library's, and for what is not said in full.
+pub fn request(used: &ast::Use) -> Option<ModuleRequest> {
+    match &used.origin {
+        ast::Origin::Standard(..) => None,
+        ast::Origin::File(ast::Value { kind: ast::ValueKind::String(path), .. }) => {
+            Some(ModuleRequest::File { directory: String::new(), path: path.clone() })
+        }
+        ast::Origin::File(_) => None,
+        ast::Origin::Remote(call) => git(call).ok(),
+    }
+}
+
+/// `git("https://host/team/recipes", tag = "v1", path = "recipes.ftp")`.
+fn git(call: &ast::Call) -> Result<ModuleRequest, Box<Diagnostic>> {
+    let mut given: IndexMap<&str, (String, Span)> = IndexMap::new();
+    for argument in call.arguments.iter().flatten() {
+        let name = argument.name.as_ref().map_or("url", |name| name.text.as_str());
+        if let ast::ValueKind::String(text) = &argument.value.kind {
+            given.insert(name, (text.clone(), argument.span));
+        }
+    }
+    let known = ["url", "tag", "commit", "path"];
+    let odd = given.iter().find(|(name, _)| !known.contains(*name)).map(|(_, (_, span))| *span);
+    let pinned = given.contains_key("tag") != given.contains_key("commit");
+    let complete = call.name.text == "git" && pinned && odd.is_none();
+    let (Some(url), true) = (given.get("url"), complete && given.len() == call.arguments.iter().flatten().count())
+    else {
+        return Err(Box::new(
+            Diagnostic::error("ftp::module::not_pinned", odd.unwrap_or(call.span), "a module from elsewhere is not said in full")
+                .label("which one, exactly?")
+                .help("write `use git(\"https://host/team/recipes\", tag = \"v1.0\", path = \"recipes.ftp\") as team`, or `commit = \"..\"` in place of the tag"),
+        ));
+    };
+    let text = |name: &str| given.get(name).map(|(text, _)| text.clone());
+    Ok(ModuleRequest::Git {
+        url: url.0.clone(),
+        tag: text("tag"),
+        commit: text("commit"),
+        path: text("path").unwrap_or_else(|| "recipes.ftp".to_owned()),
+    })
+}
+
+/// The name a module has in the file that uses it: given behind `as`, or that of the module.
+pub(super) fn name_of(used: &ast::Use) -> Result<ast::Name, Box<Diagnostic>> {
+    if let Some(name) = &used.name {
+        return Ok(name.clone());
+    }
+    let (stem, span) = match &used.origin {
+        ast::Origin::Standard(_, module) => return Ok(module.clone()),
+        ast::Origin::File(ast::Value { kind: ast::ValueKind::String(path), span }) => {
+            let file = path.rsplit(['/', '\\']).next().unwrap_or(path);
+            (file.strip_suffix(".ftp").unwrap_or(file).to_owned(), *span)
+        }
+        ast::Origin::File(value) => (String::new(), value.span),
+        ast::Origin::Remote(call) => (String::new(), call.span),
+    };
+    let plain = |c: char| c.is_alphanumeric() || c == '_';
+    if !stem.is_empty() && stem.chars().all(plain) && !stem.starts_with(|c: char| c.is_numeric()) {
+        return Ok(ast::Name { text: stem, span });
+    }
+    Err(Box::new(
+        Diagnostic::error("ftp::module::no_name", span, "this module needs a name")
+            .label("has none that could be written")
+            .help("give it one: `use .. as team`"),
+    ))
 }
 
 /// A module's text.

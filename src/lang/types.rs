@@ -20,6 +20,16 @@ const VALUES: &[(&str, ParameterType)] = &[
 const ARTIFACTS: &[(&str, Artifact)] =
     &[("model", Artifact::Model), ("text", Artifact::Text), ("labelled", Artifact::Labelled)];
 
+/// The names of the types there are: of a `param` or, with `recipe`, of a recipe's parameter.
+pub fn type_names(recipe: bool) -> Vec<&'static str> {
+    let mut all = names(VALUES);
+    if recipe {
+        all.extend(names(ARTIFACTS));
+        all.extend(["delta", "recipe"]);
+    }
+    all
+}
+
 /// A type as written. `recipe`: it is that of a recipe's parameter, which may also be an artifact, a method or a recipe.
 pub(super) fn of(written: &ast::Type, recipe: bool) -> Result<ParameterType, Box<Diagnostic>> {
     let name = written.name.text.as_str();
@@ -46,12 +56,7 @@ pub(super) fn of(written: &ast::Type, recipe: bool) -> Result<ParameterType, Box
         _ => VALUES.iter().find(|(known, _)| *known == name).map(|(_, ty)| ty.clone()),
     };
     let Some(ty) = ty else {
-        let mut known: Vec<&str> = names(VALUES);
-        if recipe {
-            known.extend(names(ARTIFACTS));
-            known.extend(["delta", "recipe"]);
-        }
-        return Err(unknown(name, written.name.span, &known));
+        return Err(unknown(name, written.name.span, &type_names(recipe)));
     };
     match &written.limits {
         None => Ok(ty),

@@ -24,10 +24,13 @@ mod bitfit;
 mod ensemble;
 mod finetune;
 mod hf;
+mod ia3;
 mod intermediate;
 mod labelled;
 mod last_layers;
 mod lora;
+#[cfg(all(test, feature = "train"))]
+mod oracle;
 mod pairs;
 mod peft;
 mod pretrain;
@@ -102,6 +105,7 @@ const METHODS: &[Method] = &[
     ensemble::METHOD,
     bitfit::METHOD,
     lora::METHOD,
+    ia3::METHOD,
     last_layers::METHOD,
 ];
 

@@ -8,11 +8,19 @@ use indexmap::IndexMap;
 
 use super::pass::Pass;
 
-/// What a delta does at a site of a model. Its parameters are among the model's; it calls them through the pass, by names
-/// below the site's.
+/// What a delta does at a linear map of a model. Its parameters are among the model's; it reads them from the pass, by
+/// names below the site's.
 pub trait SiteDelta: Debug + Send + Sync {
-    /// The output of a linear map with the delta. x `[T, in]`, `y = x W^T + b` `[T, out]` -> `[T, out]`.
-    fn linear(&self, pass: &Pass, site: &str, x: Tensor<2>, y: Tensor<2>) -> Tensor<2>;
+    /// What the map sees instead of x. `[T, in]` -> `[T, in]`.
+    fn input(&self, _pass: &Pass, _site: &str, x: Tensor<2>) -> Tensor<2> {
+        x
+    }
+
+    /// What the map gives instead of `y = x W^T + b`. x `[T, in]` (as [`SiteDelta::input`] left it), y `[T, out]` ->
+    /// `[T, out]`.
+    fn output(&self, _pass: &Pass, _site: &str, _x: Tensor<2>, y: Tensor<2>) -> Tensor<2> {
+        y
+    }
 }
 
 /// By site.

@@ -177,7 +177,10 @@ impl<'a> Pass<'a> {
         let map = |x| ops::linear(x, self.matrix(weight), bias, self.precision);
         match self.deltas.and_then(|deltas| deltas.get(site)) {
             None => map(x),
-            Some(delta) => delta.linear(self, site, x.clone(), map(x)),
+            Some(delta) => {
+                let x = delta.input(self, site, x);
+                delta.output(self, site, x.clone(), map(x))
+            }
         }
     }
 
@@ -240,14 +243,16 @@ impl<'a> Pass<'a> {
         Some(Dropout { probability, key: training.key.get().at(site_index(site)) })
     }
 
-    fn vector(&self, name: &str) -> Tensor<1> {
+    /// A parameter that is a vector, by its full name.
+    pub fn vector(&self, name: &str) -> Tensor<1> {
         match self.weight(name) {
             Weight::Vector(vector) => vector.clone(),
             Weight::Matrix(_) => panic!("parameter `{name}` is a matrix where the architecture uses a vector"),
         }
     }
 
-    fn matrix(&self, name: &str) -> Tensor<2> {
+    /// A parameter that is a matrix, by its full name.
+    pub fn matrix(&self, name: &str) -> Tensor<2> {
         match self.weight(name) {
             Weight::Matrix(matrix) => matrix.clone(),
             Weight::Vector(_) => panic!("parameter `{name}` is a vector where the architecture uses a matrix"),

@@ -1,8 +1,10 @@
-//! Listeners of the event stream, and tables for the end of a run.
+//! Listeners of the event stream, tables for the end of a run, and the manual of methods.
 //!
-//! From outside: [`reporter`] picks a listener; [`table`] lays out results.
+//! From outside: [`reporter`] picks a listener; [`table`] lays out results, [`manual`] what
+//! signatures say.
 
 mod json;
+pub mod manual;
 mod plain;
 pub mod table;
 mod terminal;

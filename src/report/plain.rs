@@ -1,6 +1,7 @@
-//! A line an event on standard error: for CI, files and pipes. Progress at most every ten seconds.
+//! A line an event on standard error: for CI, files and pipes. Progress at most every ten seconds for each stage.
 
-use std::cell::Cell;
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::text;
@@ -9,11 +10,12 @@ use crate::event::Event;
 const INTERVAL: Duration = Duration::from_secs(10);
 
 pub(super) fn listener() -> impl Fn(&Event) {
-    let last: Cell<Option<Instant>> = Cell::new(None);
+    let last: RefCell<HashMap<String, Instant>> = RefCell::default();
     move |event| {
         if let Event::Progress { stage, .. } = event {
-            if last.get().is_none_or(|at| at.elapsed() >= INTERVAL) {
-                last.set(Some(Instant::now()));
+            let mut last = last.borrow_mut();
+            if last.get(stage).is_none_or(|at| at.elapsed() >= INTERVAL) {
+                last.insert(stage.clone(), Instant::now());
                 eprintln!("{stage}: {}", text::progress(event).unwrap_or_default());
             }
         } else if let Some(line) = text::line(event) {

@@ -1,42 +1,50 @@
-//! A live line for the running stage, and a line for whatever is over. On standard error.
+//! A live line for every running stage, and a line for whatever is over. On standard error.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::text;
 use crate::event::Event;
 
 pub(super) fn listener() -> impl Fn(&Event) {
-    let live: RefCell<Option<ProgressBar>> = RefCell::new(None);
+    let lines = MultiProgress::new();
+    let running: RefCell<HashMap<String, ProgressBar>> = RefCell::default();
     move |event| {
-        let mut live = live.borrow_mut();
+        let mut running = running.borrow_mut();
         match event {
-            Event::StageStarted { stage, .. } => *live = Some(bar(stage)),
-            Event::Activity { doing, .. } => {
-                if let Some(bar) = live.as_ref() {
+            Event::StageStarted { stage, .. } => {
+                running.insert(stage.clone(), lines.add(bar(stage)));
+            }
+            Event::Activity { stage, doing } => {
+                if let Some(bar) = running.get(stage) {
                     bar.set_message(doing.clone());
                 }
             }
-            Event::Progress { step, steps, .. } => {
-                if let Some(bar) = live.as_ref() {
+            Event::Progress { stage, step, steps, .. } => {
+                if let Some(bar) = running.get(stage) {
                     bar.set_length(*steps);
                     bar.set_position(*step);
                     bar.set_message(text::progress(event).unwrap_or_default());
                 }
             }
+            Event::StageFinished { stage, .. }
+            | Event::StageFailed { stage, .. }
+            | Event::StageRetried { stage, .. } => {
+                if let Some(bar) = running.remove(stage) {
+                    bar.finish_and_clear();
+                    lines.remove(&bar);
+                }
+            }
+            Event::RunFinished { .. } => running.drain().for_each(|(_, bar)| bar.finish_and_clear()),
             _ => {}
         }
-        if matches!(event, Event::StageFinished { .. } | Event::StageFailed { .. } | Event::RunFinished { .. })
-            && let Some(bar) = live.take()
-        {
-            bar.finish_and_clear();
-        }
         if let Some(line) = text::line(event) {
-            match live.as_ref() {
-                Some(bar) => bar.println(line),
-                None => eprintln!("{line}"),
+            // Above the live lines; where standard error is no terminal after all, nothing is lost.
+            if running.is_empty() || lines.println(&line).is_err() {
+                eprintln!("{line}");
             }
         }
     }

@@ -91,14 +91,21 @@ pub fn line(event: &Event) -> Option<String> {
             if *holds { "holds" } else { "FAILS" },
             metric(*value)
         ),
-        Event::RunFinished { ran: 0, failed: 0, hits, seconds } => {
+        Event::StageRetried { stage, code, message, attempt, seconds } => {
+            format!("{stage}: {message} ({code}); try {attempt} in {}", duration(*seconds))
+        }
+        Event::RunFinished { ran: 0, failed: 0, hits, seconds, .. } => {
             format!("nothing to train: all {hits} stages were in the store ({})", duration(*seconds))
         }
-        Event::RunFinished { ran, hits, failed: 0, seconds } => {
+        Event::RunFinished { ran, hits, failed: 0, seconds, .. } => {
             format!("{ran} stages ran, {hits} were in the store ({})", duration(*seconds))
         }
-        Event::RunFinished { ran, hits, failed, seconds } => {
-            format!("{ran} stages ran, {hits} were in the store, {failed} failed ({})", duration(*seconds))
+        Event::RunFinished { ran, hits, failed, skipped, seconds } => {
+            let skipped = match skipped {
+                0 => String::new(),
+                count => format!(", {count} were not begun"),
+            };
+            format!("{ran} stages ran, {hits} were in the store, {failed} failed{skipped} ({})", duration(*seconds))
         }
         Event::Progress { .. } | Event::Activity { .. } => return None,
     })

@@ -13,5 +13,5 @@ pub mod span;
 
 pub use error::SyntaxError;
 pub use format::format;
-pub use parser::{parse, parse_file, parse_value};
+pub use parser::{is_name, parse, parse_file, parse_value};
 pub use span::{Source, Span};

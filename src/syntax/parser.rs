@@ -48,6 +48,11 @@ pub fn parse_value(text: &str) -> Result<Value, SyntaxError> {
     }
 }
 
+/// Whether a text is a name as the grammar has it.
+pub fn is_name(text: &str) -> bool {
+    Grammar::parse(Rule::name, text).is_ok_and(|pairs| pairs.as_str() == text)
+}
+
 /// The tree as far as it is built.
 pub(super) struct Builder {
     /// What spans call the file.

@@ -1,0 +1,212 @@
+//! Which stages run at once, what a failure stops, and what is tried again. Stage processes are this binary, started with
+//! a specification.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use ftp::event::Event;
+use ftp::exec::{Options, RunReport, run, stage::run_child};
+use ftp::lang::ir::Program;
+use ftp::lang::signature::Class;
+use ftp::lang::value::Value;
+use ftp::plan::Plan;
+use ftp::plan::spec::{Outcome, StageFailure, StageSpec};
+use ftp::store::Store;
+
+mod programs;
+use programs::{chain, parameter, pipeline, source};
+
+#[test]
+fn child_entry() {
+    let spec = std::env::args().next_back().filter(|argument| argument.ends_with("spec.json"));
+    let Some(spec) = spec else { return };
+    // The test harness has begun a line.
+    println!();
+    let code = run_child(Path::new(&spec), |spec, _, _| act(spec));
+    std::process::exit(i32::from(code != ExitCode::SUCCESS));
+}
+
+/// What a stage process does here, as its parameters say.
+fn act(spec: &StageSpec) -> Result<Outcome, StageFailure> {
+    let number = spec.parameters.get("seed").and_then(Value::as_int).unwrap_or(0);
+    let beside = |name: &str| spec.store.join(format!("{name}-{number}"));
+    match spec.parameters.get("behaviour").map(ToString::to_string).unwrap_or_default().as_str() {
+        "fail" if number % 20 == 7 => return Err(StageFailure::new("ftp::train::diverged", "the loss is NaN")),
+        "killed once" if !beside("tried").exists() => {
+            std::fs::write(beside("tried"), "").expect("written");
+            // SAFETY: sends a signal; no memory is involved.
+            unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+        }
+        "killed always" => {
+            // SAFETY: as above.
+            unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+        }
+        "slow" => std::thread::sleep(Duration::from_millis(150)),
+        _ => {}
+    }
+    std::fs::write(spec.attempt.join("model.safetensors"), format!("{number}")).expect("written");
+    let threads = std::env::var("RAYON_NUM_THREADS").ok();
+    let notices = threads.map(|threads| ftp::event::Notice::new("threads", threads)).into_iter().collect();
+    Ok(Outcome {
+        files: vec!["model.safetensors".into()],
+        base: None,
+        summary: serde_json::json!({ "seed": number }),
+        notices,
+    })
+}
+
+/// `pretrain`, from there `count` times `adapt -> finetune` with different seeds.
+fn fan_out(count: usize, behaviour: &str) -> Program {
+    let mut program = chain();
+    let (adapt, finetune) = (program.nodes[3].clone(), program.nodes[4].clone());
+    program.nodes.truncate(3);
+    program.pipelines.clear();
+    program.expectations.clear();
+    program.publications.clear();
+    for number in 0..count {
+        let mut first = adapt.clone();
+        first.parameters.insert("seed".into(), parameter(Value::Int(number as i64), Class::Semantic));
+        first.parameters.insert("behaviour".into(), parameter(Value::Name(behaviour.into()), Class::Operational));
+        let mut second = finetune.clone();
+        second.inputs.insert("model".into(), program.nodes.len());
+        program.nodes.extend([first, second]);
+        let last = program.nodes.len() - 1;
+        pipeline(&mut program, &format!("p{number}"), &[2, last - 1, last]);
+    }
+    program
+}
+
+fn options(jobs: usize, keep_going: bool, retries: u32) -> Options {
+    Options {
+        program: std::env::current_exe().expect("this binary"),
+        arguments: ["child_entry", "--exact", "--nocapture"].map(Into::into).to_vec(),
+        cancel: Arc::new(AtomicBool::new(false)),
+        jobs,
+        keep_going,
+        retries,
+    }
+}
+
+struct Ran {
+    report: RunReport,
+    events: Vec<Event>,
+    store: Store,
+    _directory: tempfile::TempDir,
+}
+
+fn go(program: &Program, options: &Options) -> Ran {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let store = Store::open(directory.path()).expect("a new store");
+    let events = RefCell::new(vec![]);
+    let sink = |event| events.borrow_mut().push(event);
+    let report = run(&Plan::new(program, "cpu"), program, &source(), &store, options, &sink).expect("it begins");
+    Ran { report, events: events.into_inner(), store, _directory: directory }
+}
+
+/// The most stages that ran at the same time.
+fn at_once(events: &[Event]) -> usize {
+    let (mut now, mut most) = (0usize, 0);
+    for event in events {
+        match event {
+            Event::StageStarted { .. } => now += 1,
+            Event::StageFinished { .. } | Event::StageFailed { .. } | Event::StageRetried { .. } => now -= 1,
+            _ => {}
+        }
+        most = most.max(now);
+    }
+    most
+}
+
+#[test]
+fn independent_stages_run_at_once_up_to_the_number_of_jobs_and_results_are_the_same() {
+    let program = fan_out(4, "slow");
+    let one = go(&program, &options(1, false, 0));
+    let many = go(&program, &options(3, false, 0));
+    assert_eq!((at_once(&one.events), at_once(&many.events)), (1, 3));
+    assert_eq!((one.report.ran, many.report.ran), (9, 9));
+    let outputs = |ran: &Ran| -> Vec<String> {
+        ran.report.stages.iter().map(|stage| stage.as_ref().expect("it ran").manifest.output.clone()).collect()
+    };
+    assert_eq!(outputs(&one), outputs(&many));
+    // Each of several has its share of the cores; one alone has all.
+    let threads =
+        |ran: &Ran| ran.report.stages.iter().flatten().filter(|one| !one.manifest.record.notices.is_empty()).count();
+    assert_eq!((threads(&one), threads(&many)), (0, 9));
+}
+
+#[test]
+fn a_stage_begins_only_after_its_inputs() {
+    let ran = go(&fan_out(5, "work"), &options(4, false, 0));
+    let mut done = HashSet::new();
+    for event in &ran.events {
+        match event {
+            Event::StageFinished { stage, .. } => drop(done.insert(stage.clone())),
+            Event::StageStarted { stage, .. } if stage.starts_with("finetune") => {
+                let before = stage.replace("finetune(target)", "adapt(domain)");
+                assert!(done.contains(&before), "{stage} began before {before} was done");
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(done.len(), 11);
+}
+
+#[test]
+fn fifty_failures_in_a_thousand_stages_leave_the_other_nine_hundred_and_fifty() {
+    let mut program = fan_out(1000, "fail");
+    // Only the fan-out itself.
+    for pipeline in &mut program.pipelines {
+        pipeline.stages.pop();
+        pipeline.output = *pipeline.stages.last().expect("two stages");
+    }
+    let ran = go(&program, &options(4, true, 0));
+    assert_eq!((ran.report.ran, ran.report.failed.len(), ran.report.skipped), (951, 50, 0));
+    let Some(Event::RunFinished { ran: done, hits: 0, failed: 50, skipped: 0, .. }) = ran.events.last() else {
+        panic!("{:?}", ran.events.last())
+    };
+    assert_eq!(*done, 951);
+    // The next run finds them.
+    let again = run(&Plan::new(&program, "cpu"), &program, &source(), &ran.store, &options(4, true, 0), &|_| {});
+    let again = again.expect("it begins");
+    assert_eq!((again.hits, again.failed.len()), (951, 50));
+}
+
+#[test]
+fn a_failure_stops_what_depends_on_it_and_without_keep_going_everything_not_begun() {
+    let program = fan_out(30, "fail");
+    let on = go(&program, &options(2, true, 0));
+    // Seeds 7 and 27 fail; their two fine-tunings never begin.
+    assert_eq!((on.report.ran, on.report.failed.len(), on.report.skipped), (57, 2, 2));
+    let stopped = go(&program, &options(1, false, 0));
+    assert_eq!(stopped.report.failed.len(), 1);
+    assert_eq!(stopped.report.ran + stopped.report.skipped, 60);
+    assert!(stopped.report.skipped > 0);
+}
+
+#[test]
+fn a_process_that_is_killed_is_tried_again_and_a_method_that_fails_is_not() {
+    let killed = go(&fan_out(1, "killed once"), &options(1, false, 2));
+    assert_eq!((killed.report.ran, killed.report.failed.len()), (3, 0));
+    let retries = killed.events.iter().filter(|event| matches!(event, Event::StageRetried { attempt: 2, .. })).count();
+    assert_eq!(retries, 1);
+
+    let always = go(&fan_out(1, "killed always"), &options(1, false, 1));
+    assert_eq!(always.report.failed[0].failure.code, "ftp::exec::killed");
+    assert_eq!(
+        always
+            .events
+            .iter()
+            .filter(|event| matches!(event, Event::StageStarted { stage, .. } if stage.starts_with("adapt")))
+            .count(),
+        2
+    );
+
+    let failed = go(&fan_out(8, "fail"), &options(1, true, 3));
+    assert_eq!(failed.report.failed[0].failure.code, "ftp::train::diverged");
+    assert!(!failed.events.iter().any(|event| matches!(event, Event::StageRetried { .. })));
+}
