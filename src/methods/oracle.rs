@@ -195,6 +195,6 @@ pub fn fit(model: &mut Model, learning_rate: f64) -> f64 {
     };
     let objective = SequenceTask { task: task() };
     let rows = Rows::labelled(&encodings, &targets);
-    let around = train::Surroundings { stage: "test", sink: &|_| {}, checkpoint: None };
+    let around = train::Surroundings { stage: "test", sink: &|_| {}, checkpoint: None, relay: None };
     train::fit(model, &objective, rows, None, &settings, around).unwrap().train_loss
 }
