@@ -13,8 +13,9 @@ use crate::lang::{self, Checked, Severity};
 use crate::methods;
 use crate::syntax::{Source, Span};
 
-/// Checks the document's text and keeps what was found in it. `open` are the texts of other open files.
-pub(super) fn check(key: &str, document: &mut Document, open: &HashMap<&str, &str>, facts: &mut Facts) {
+/// Checks the document's text and keeps what was found in it. `open` are the texts of other open files. Whether what its
+/// names stand for is another thing now, since a module is.
+pub(super) fn check(key: &str, document: &mut Document, open: &HashMap<&str, &str>, facts: &mut Facts) -> bool {
     let directory = document.directory();
     let source = &document.source;
     let (checked, modules) =
@@ -31,7 +32,7 @@ pub(super) fn check(key: &str, document: &mut Document, open: &HashMap<&str, &st
         }
     };
     document.below = source.modules;
-    document.set_modules(&modules);
+    document.set_modules(&modules)
 }
 
 /// All findings of the last check.

@@ -91,8 +91,8 @@ impl Document {
         })
     }
 
-    /// Takes in the modules that the last check has read.
-    pub fn set_modules(&mut self, answers: &Answers) {
+    /// Takes in the modules that the last check has read; whether they are others than before.
+    pub fn set_modules(&mut self, answers: &Answers) -> bool {
         let modules = modules::of_file(&self.tree, answers, &self.modules);
         let unchanged = modules.len() == self.modules.len()
             && modules.iter().zip(&self.modules).all(|(new, old)| new.0 == old.0 && Arc::ptr_eq(&new.1, &old.1));
@@ -100,6 +100,7 @@ impl Document {
             self.modules = modules;
             self.index = self.index_of(&self.tree);
         }
+        !unchanged
     }
 
     /// What a symbol that is a module holds.

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crossbeam_channel::select;
 use lsp_server::{Connection, ErrorCode, Message, Notification, ProtocolError, Request, RequestId, Response};
 use lsp_types::notification::{self, Notification as _};
-use lsp_types::request::{RegisterCapability, Request as _, Shutdown};
+use lsp_types::request::{InlayHintRefreshRequest, RegisterCapability, Request as _, Shutdown};
 use lsp_types::{
     CancelParams, DidChangeTextDocumentParams, DidChangeWatchedFilesParams, DidCloseTextDocumentParams,
     DidOpenTextDocumentParams, DidSaveTextDocumentParams, InitializeParams, NumberOrString, PublishDiagnosticsParams,
@@ -40,11 +40,11 @@ pub fn serve(connection: &Connection) -> Result<bool, ProtocolError> {
         documents: HashMap::new(),
         facts: Facts::new(),
         waiting: VecDeque::new(),
+        asked: 0,
         stopped: false,
     };
     if client.watches {
-        let params = setup::watch_files();
-        server.send(Request::new(0.into(), RegisterCapability::METHOD.into(), params).into());
+        server.ask::<RegisterCapability>(setup::watch_files());
     }
     Ok(server.run())
 }
@@ -57,6 +57,8 @@ struct Server<'a> {
     facts: Facts,
     /// Received, not looked at yet.
     waiting: VecDeque<Message>,
+    /// How many requests the client was sent.
+    asked: i32,
     /// After `shutdown`.
     stopped: bool,
 }
@@ -89,7 +91,7 @@ impl Server<'_> {
                 Message::Request(request) => self.request(request),
                 Message::Notification(note) if note.method == notification::Exit::METHOD => return self.stopped,
                 Message::Notification(note) => self.notification(note),
-                // To our only request, for changed files, there is nothing to say.
+                // To what the client says to our requests, there is nothing to say.
                 Message::Response(_) => {}
             }
         }
@@ -225,11 +227,14 @@ impl Server<'_> {
         document.unchecked = false;
         let others = self.documents.values().map(|other| (other.name.as_str(), other.text())).collect();
         let checked = guarded(|| {
-            diagnostics::check(&key, &mut document, &others, &mut self.facts);
-            diagnostics::all(&document, self.client)
+            let other_names = diagnostics::check(&key, &mut document, &others, &mut self.facts);
+            (diagnostics::all(&document, self.client), other_names)
         });
         match checked {
-            Some(found) => {
+            Some((found, other_names)) => {
+                if other_names && self.client.refreshes {
+                    self.ask::<InlayHintRefreshRequest>(());
+                }
                 self.publish(PublishDiagnosticsParams::new(document.uri.clone(), found, Some(document.version)));
             }
             None => self.log("a file could not be checked; this is a bug in ftp".into()),
@@ -252,6 +257,14 @@ impl Server<'_> {
         N::Params: Serialize,
     {
         self.send(Notification::new(N::METHOD.into(), params).into());
+    }
+
+    fn ask<R: lsp_types::request::Request>(&mut self, params: R::Params)
+    where
+        R::Params: Serialize,
+    {
+        self.asked += 1;
+        self.send(Request::new(self.asked.into(), R::METHOD.into(), params).into());
     }
 
     fn refuse(&self, id: RequestId, code: ErrorCode, message: &str) {

@@ -20,6 +20,8 @@ pub(super) struct Client {
     pub watches: bool,
     /// Knows the related places of a diagnostic.
     pub related: bool,
+    /// Asks for hints again when told to.
+    pub refreshes: bool,
 }
 
 impl Client {
@@ -29,6 +31,7 @@ impl Client {
         let text = capabilities.text_document.as_ref();
         let item = text.and_then(|text| text.completion.as_ref()?.completion_item.as_ref());
         let watched = capabilities.workspace.as_ref().and_then(|all| all.did_change_watched_files.as_ref());
+        let hints = capabilities.workspace.as_ref().and_then(|all| all.inlay_hint.as_ref()?.refresh_support);
         let experimental = capabilities.experimental.as_ref().and_then(|all| all.get("ftpExplain")?.as_bool());
         let related = text.and_then(|text| text.publish_diagnostics.as_ref()?.related_information);
         Self {
@@ -37,6 +40,7 @@ impl Client {
             explain: experimental.unwrap_or(false),
             watches: watched.and_then(|watched| watched.dynamic_registration).unwrap_or(false),
             related: related.unwrap_or(false),
+            refreshes: hints.unwrap_or(false),
         }
     }
 }
