@@ -20,7 +20,7 @@ use crate::lang::ir::{Parameter, Program};
 use crate::lang::value::Value;
 use crate::plan::spec::{DeltaSpec, Input, StageFailure, StageSpec};
 use crate::plan::{Keyed, Plan, StageInput};
-use crate::store::{Absence, Acquired, Lease, Lookup, Manifest, Patience, Store, StoreError};
+use crate::store::{Absence, Acquired, Lease, Lookup, Manifest, Patience, RunEntry, Store, StoreError};
 use crate::syntax::Source;
 
 /// How often a run that waits for another one looks whether it is done.
@@ -71,20 +71,34 @@ pub fn run(
     store.sweep()?;
     let root = store.root().display().to_string();
     sink(Event::RunStarted { file: source.name.clone(), stages: plan.stages.len(), store: root });
-    let mut run =
-        Run { plan, program, source, store, options, sink, history: History::new(store), report: RunReport::default() };
+    let entry = Arc::new(store.begin_run(&source.name)?);
+    let report = RunReport { entry: Some(entry.clone()), ..RunReport::default() };
+    let history = History::new(store);
+    let mut run = Run { plan, program, source, store, options, sink, history, entry, report };
     for stage in 0..plan.stages.len() {
         if !run.advance(stage) {
             break;
         }
     }
-    let mut report = run.report;
+    let Run { mut report, entry, .. } = run;
     report.ran = report.stages.iter().filter(|stage| stage.ran).count();
     report.hits = report.stages.len() - report.ran;
     report.seconds = started.elapsed().as_secs_f64();
+    register(&entry, program, plan, &report)?;
     let failed = usize::from(report.failed.is_some());
     sink(Event::RunFinished { ran: report.ran, hits: report.hits, failed, seconds: report.seconds });
     Ok(report)
+}
+
+/// Writes down what came of a run.
+fn register(entry: &RunEntry, program: &Program, plan: &Plan, report: &RunReport) -> Result<(), StoreError> {
+    for pipeline in &program.pipelines {
+        if let Some(result) = plan.stage_of(pipeline.output).and_then(|stage| report.stages.get(stage)) {
+            entry.pipeline(&pipeline.name, &result.key)?;
+        }
+    }
+    let failed = report.failed.as_ref().map(|failed| failed.label.clone());
+    entry.ended(failed, report.interrupted, report.ran)
 }
 
 struct Run<'a> {
@@ -95,6 +109,7 @@ struct Run<'a> {
     options: &'a Options,
     sink: &'a dyn Fn(Event),
     history: History<'a>,
+    entry: Arc<RunEntry>,
     report: RunReport,
 }
 
@@ -155,7 +170,7 @@ impl Run<'_> {
         if self.cancelled() {
             return Ok(Outcome::Interrupted);
         }
-        let absence = match self.store.lookup(&keyed.key) {
+        let absence = match self.lookup(stage, keyed).map_err(without_log)? {
             Lookup::Hit(manifest) => return Ok(Outcome::Hit(manifest)),
             Lookup::Miss(absence) => absence,
         };
@@ -173,7 +188,7 @@ impl Run<'_> {
         loop {
             let acquired = self.store.acquire(&keyed.key, &mut patience)?;
             // Looked up after asking: a run that was done in between has given its lease back by now.
-            if let Lookup::Hit(manifest) = self.store.lookup(&keyed.key) {
+            if let Lookup::Hit(manifest) = self.lookup(stage, keyed)? {
                 return Ok(Turn::Theirs(manifest));
             }
             let holder = match acquired {
@@ -206,7 +221,7 @@ impl Run<'_> {
         let job = Job { label, options: self.options, spec: &attempt.spec(), log: &log, time_limit };
         let ended = job.supervise(&mut lease, self.sink);
         // The store decides: a process that was stopped right after its commit has done its work.
-        if let Lookup::Hit(manifest) = self.store.lookup(&keyed.key) {
+        if let Lookup::Hit(manifest) = self.lookup(stage, keyed).map_err(without_log)? {
             discard_if_empty(&log);
             return Ok(Outcome::Ran(manifest));
         }
@@ -278,6 +293,11 @@ impl Run<'_> {
                 Ok(Input::Source { name: node.label.clone(), method: node.method.clone(), parameters, facts })
             }
         }
+    }
+
+    /// A result that is found is in use until the run ends.
+    fn lookup(&self, stage: usize, keyed: &Keyed) -> Result<Lookup, StoreError> {
+        self.entry.lookup(&self.plan.stages[stage].label, &keyed.key)
     }
 
     fn cancelled(&self) -> bool {

@@ -5,9 +5,7 @@ use std::path::PathBuf;
 
 use ftp::lang::signature::{Artifact, Class, Default, Kind, Parameter, ParameterType as T, Registry, Signature};
 use ftp::lang::value::Value;
-use ftp::lang::world::{
-    ModuleRequest, ModuleText, SourceError, SourceFacts, SourceFile, SourceRequest, Task, World,
-};
+use ftp::lang::world::{ModuleRequest, ModuleText, SourceError, SourceFacts, SourceFile, SourceRequest, Task, World};
 use ftp::syntax::Source;
 use indexmap::IndexMap;
 
