@@ -119,10 +119,14 @@ impl Store {
                 }
             }
         }
-        for run in survey.runs.iter().filter(|run| !survey.kept_runs.contains(&run.id)) {
-            let path = self.run_path(&run.id);
-            if old(&path, policy.grace)? {
-                files.extend(removal(&path, Part::Runs)?);
+        for path in self.entries("runs")? {
+            let id = stem(&path);
+            if path == self.run_path(&id) && !survey.kept_runs.contains(&id) {
+                // One that is not known began just now, or can't be made out.
+                let known = survey.runs.iter().any(|run| run.id == id);
+                if old(&path, if known { policy.grace } else { ABANDONED })? {
+                    files.extend(removal(&path, Part::Runs)?);
+                }
             }
         }
         for path in self.entries("attempts")? {
