@@ -18,6 +18,7 @@ use ftp::lang::signature::{Artifact, Class};
 use ftp::lang::value::Value;
 use ftp::plan::Plan;
 use ftp::plan::spec::{Outcome, StageFailure, StageSpec};
+use ftp::random::Key;
 use ftp::store::{Acquired, Lookup, Patience, Product, Store};
 
 mod programs;
@@ -357,21 +358,71 @@ fn a_cancelled_run_ends_its_stage_and_keeps_those_before() {
 }
 
 #[test]
-fn several_runs_at_once_compute_each_stage_once() {
-    let (_directory, store) = new_store();
-    let all: Vec<Child> = (0..4).map(|_| start("slow", &store)).collect();
-    let mut ran = 0;
-    for child in all {
-        let output = child.wait_with_output().expect("it ends");
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let line = text.lines().find_map(|line| line.strip_prefix("ran ")).unwrap_or_else(|| panic!("{text}"));
-        let (count, failed) = line.split_once(" failed ").expect("both are said");
-        assert_eq!(failed, "false");
-        ran += count.parse::<usize>().expect("a number");
+fn two_and_sixteen_runs_at_once_compute_each_stage_once() {
+    for runs in [2, 16] {
+        let (_directory, store) = new_store();
+        let all: Vec<Child> = (0..runs).map(|_| start("slow", &store)).collect();
+        let mut ran = 0;
+        for child in all {
+            let output = child.wait_with_output().expect("it ends");
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            let line = text.lines().find_map(|line| line.strip_prefix("ran ")).unwrap_or_else(|| panic!("{text}"));
+            let (count, failed) = line.split_once(" failed ").expect("both are said");
+            assert_eq!(failed, "false");
+            ran += count.parse::<usize>().expect("a number");
+        }
+        assert_eq!(ran, 3, "{runs} runs");
+        let computed = fs::read_to_string(store.root().join("computed")).expect("readable");
+        assert_eq!(computed.lines().collect::<Vec<_>>(), ["pretrain", "adapt(domain)", "finetune(target)"]);
     }
-    assert_eq!(ran, 3);
-    let computed = fs::read_to_string(store.root().join("computed")).expect("readable");
-    assert_eq!(computed.lines().collect::<Vec<_>>(), ["pretrain", "adapt(domain)", "finetune(target)"]);
+}
+
+/// The processes that this one started and that have not ended.
+fn children(of: u32) -> Vec<u32> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_string_lossy().parse().ok());
+    let parent = |pid: &u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.rsplit_once(") ")?.1.split_whitespace().nth(1)?.parse::<u32>().ok()
+    };
+    pids.filter(|pid| parent(pid) == Some(of)).collect()
+}
+
+/// `FTP_TEST_ROUNDS` says how often.
+#[test]
+fn killed_at_random_instants_engine_stage_or_both_finished_stages_stay_finished() {
+    let rounds: u64 = std::env::var("FTP_TEST_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(12);
+    let mut kept = 0;
+    for round in 0..rounds {
+        let (_directory, store) = new_store();
+        let mut engine = start("slow", &store);
+        let instant = Key::new(round, "instant").uniform(0) * 500.0;
+        std::thread::sleep(Duration::from_secs_f32(instant / 1000.0));
+        let finished = files_under(&store.root().join("results"));
+        let stages = children(engine.id());
+        if round % 3 != 0 {
+            stages.iter().for_each(|pid| kill(*pid));
+        }
+        if round % 3 != 1 {
+            engine.kill().expect("killed");
+        }
+        engine.wait().expect("it ended");
+        for stage in stages {
+            wait_for("the death of the stage", || !runs(stage));
+        }
+        for path in finished.iter().chain(&files_under(&store.root().join("results"))) {
+            let key = path.file_stem().expect("a name").to_string_lossy().into_owned();
+            let Lookup::Hit(manifest) = store.lookup(&key) else { panic!("{} is lost", path.display()) };
+            assert_whole(&store, &manifest.output);
+        }
+        let next = run_all(&behave("work"), &store, &never(), &|_| {});
+        assert!(next.failed.is_empty() && next.hits >= finished.len() && next.ran + next.hits == 3, "round {round}");
+        assert!(store.verify(&|_| {}).expect("read").damaged.is_empty());
+        assert!(files_under(&store.root().join("attempts")).is_empty(), "round {round}");
+        assert!(files_under(&store.root().join("leases")).iter().all(|path| path.ends_with("lock")), "round {round}");
+        kept += finished.len();
+    }
+    println!("{rounds} kills, {kept} stages were finished before and stayed so");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 ok, 1 a stage or an expectation failed, 2 usage, 3 the file is wrong, 130 interrupted.
 
+mod cache;
 mod check;
 mod doctor;
 mod explain;
@@ -87,6 +88,8 @@ enum Command {
     /// Label texts with a published model
     #[cfg(feature = "train")]
     Predict(predict::Predict),
+    /// Look after the store: list and pin results, remove what nothing keeps, verify everything
+    Cache(cache::Cache),
     /// List the methods, or show the manual page of one
     Methods(methods::Methods),
     /// Begin a project: a commented file with a little data, which checks and runs
@@ -145,6 +148,7 @@ pub fn main() -> ExitCode {
         Command::Graph(command) => command.run(),
         #[cfg(feature = "train")]
         Command::Predict(command) => command.run(),
+        Command::Cache(command) => command.run(),
         Command::Methods(command) => command.run(),
         Command::New(command) => command.run(),
         Command::Help(command) => command.run(),

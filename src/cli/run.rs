@@ -14,7 +14,7 @@ use crate::exec::{self, Options, RunReport};
 use crate::lang::ir::{Measure, Program};
 use crate::plan::Plan;
 use crate::report::{self, Style};
-use crate::store::Store;
+use crate::store::{Manifest, Publication, Store};
 
 #[derive(Args)]
 pub(super) struct Run {
@@ -176,6 +176,7 @@ fn publish_all(
         match publish::publish(store, manifest, &pipeline.name, &directory) {
             Ok(()) => {
                 let shown = directory.display().to_string();
+                register(report, &pipeline.name, &directory, manifest);
                 sink(Event::Published { pipeline: pipeline.name.clone(), directory: shown.clone() });
                 published.push((pipeline.name.clone(), shown));
             }
@@ -188,6 +189,18 @@ fn publish_all(
         }
     }
     if failed { Err(()) } else { Ok(published) }
+}
+
+/// Writes the publication down in the register of runs.
+fn register(report: &RunReport, pipeline: &str, directory: &Path, manifest: &Manifest) {
+    let Some(entry) = &report.entry else { return };
+    let directory = std::fs::canonicalize(directory).unwrap_or_else(|_| directory.to_path_buf());
+    let directory = directory.display().to_string();
+    let publication = Publication { pipeline: pipeline.to_owned(), directory, output: manifest.output.clone() };
+    // The model is published; that this can't be written down is no reason to call the run a failure.
+    if let Err(error) = entry.published(publication) {
+        project::print_error(&error);
+    }
 }
 
 /// Looks at every expectation; true if all hold.

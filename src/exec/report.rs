@@ -1,10 +1,11 @@
 //! What came of a run.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::lang::world::Digest;
 use crate::plan::spec::StageFailure;
-use crate::store::Manifest;
+use crate::store::{Manifest, RunEntry};
 
 /// What came of a run.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +22,8 @@ pub struct RunReport {
     /// How many did not run because another one failed, or the run was interrupted.
     pub skipped: usize,
     pub seconds: f64,
+    /// The run's entry in the register of runs: while it is there, no result of the run is collected.
+    pub entry: Option<Arc<RunEntry>>,
 }
 
 /// A stage whose result is in the store.

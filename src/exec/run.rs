@@ -21,7 +21,7 @@ use crate::event::Event;
 use crate::lang::ir::Program;
 use crate::plan::spec::{Input, StageFailure};
 use crate::plan::{Keyed, Plan, StageInput};
-use crate::store::{Lookup, Store, StoreError};
+use crate::store::{Lookup, RunEntry, Store, StoreError};
 use crate::syntax::Source;
 
 /// How to run. Nothing here changes a result or a key.
@@ -82,7 +82,9 @@ pub fn run(
     store.sweep()?;
     let root = store.root().display().to_string();
     sink(Event::RunStarted { file: source.name.clone(), stages: plan.stages.len(), store: root });
-    let report = RunReport { stages: vec![None; plan.stages.len()], ..RunReport::default() };
+    let entry = Arc::new(store.begin_run(&source.name)?);
+    let report =
+        RunReport { stages: vec![None; plan.stages.len()], entry: Some(entry.clone()), ..RunReport::default() };
     let waits: Vec<usize> = (0..plan.stages.len()).map(|stage| plan.stages_before(stage).count()).collect();
     let mut after: Vec<Vec<usize>> = vec![vec![]; plan.stages.len()];
     for stage in 0..plan.stages.len() {
@@ -90,16 +92,30 @@ pub fn run(
     }
     let ready = (0..plan.stages.len()).filter(|stage| waits[*stage] == 0).collect();
     let history = History::new(store);
-    let mut run = Run { plan, program, source, store, options, sink, history, report, waits, after, ready, running: 0 };
+    let mut run =
+        Run { plan, program, source, store, options, sink, history, entry, report, waits, after, ready, running: 0 };
     std::thread::scope(|scope| run.all(scope));
-    let mut report = run.report;
+    let Run { mut report, entry, .. } = run;
     report.ran = report.stages.iter().flatten().filter(|stage| stage.ran).count();
     report.hits = report.stages.iter().flatten().count() - report.ran;
     report.skipped = report.stages.iter().filter(|stage| stage.is_none()).count() - report.failed.len();
     report.seconds = started.elapsed().as_secs_f64();
+    register(&entry, program, plan, &report)?;
     let (ran, hits, skipped) = (report.ran, report.hits, report.skipped);
     sink(Event::RunFinished { ran, hits, failed: report.failed.len(), skipped, seconds: report.seconds });
     Ok(report)
+}
+
+/// Writes down what came of a run.
+fn register(entry: &RunEntry, program: &Program, plan: &Plan, report: &RunReport) -> Result<(), StoreError> {
+    for pipeline in &program.pipelines {
+        let result = plan.stage_of(pipeline.output).and_then(|stage| report.stages[stage].as_ref());
+        if let Some(result) = result {
+            entry.pipeline(&pipeline.name, &result.key)?;
+        }
+    }
+    let failed = report.failed.first().map(|failed| failed.label.clone());
+    entry.ended(failed, report.interrupted, report.ran)
 }
 
 /// What threads tell the one that decides.
@@ -116,6 +132,7 @@ struct Run<'a> {
     options: &'a Options,
     sink: &'a dyn Fn(Event),
     history: History<'a>,
+    entry: Arc<RunEntry>,
     report: RunReport,
     /// By stage: how many of its inputs are not there yet.
     waits: Vec<usize>,
@@ -162,9 +179,11 @@ impl<'a> Run<'a> {
         let output =
             |before: usize| results[before].as_ref().map_or_else(String::new, |one| one.manifest.output.clone());
         let keyed = self.plan.key(self.program, stage, &output);
-        let absence = match self.store.lookup(&keyed.key) {
-            Lookup::Hit(manifest) => return self.done(stage, &keyed, Ok(Outcome::Hit(manifest))),
-            Lookup::Miss(absence) => absence,
+        // A result that is found is in use until the run ends.
+        let absence = match self.entry.lookup(&self.plan.stages[stage].label, &keyed.key) {
+            Ok(Lookup::Hit(manifest)) => return self.done(stage, &keyed, Ok(Outcome::Hit(manifest))),
+            Ok(Lookup::Miss(absence)) => absence,
+            Err(error) => return self.done(stage, &keyed, Err((error.into(), None))),
         };
         let mut inputs = indexmap::IndexMap::new();
         for (slot, input) in &self.plan.stages[stage].inputs {
@@ -175,12 +194,14 @@ impl<'a> Run<'a> {
         }
         let reason = why((self.plan, self.program, self.source), stage, &keyed, &absence, &self.history).to_string();
         let (plan, program, store, options) = (self.plan, self.program, self.store, self.options);
+        let entry = self.entry.clone();
         let sender = sender.clone();
         self.running += 1;
         scope.spawn(move || {
             let sink = |event| drop(sender.send(Message::Said(event)));
             let worker = Worker {
                 store,
+                entry: &entry,
                 options,
                 label: &plan.stages[stage].label,
                 node: plan.node(program, stage),

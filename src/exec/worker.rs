@@ -16,7 +16,7 @@ use crate::lang::ir::{Node, Parameter};
 use crate::lang::value::Value;
 use crate::plan::Keyed;
 use crate::plan::spec::{DeltaSpec, Input, StageFailure, StageSpec};
-use crate::store::{Acquired, Lease, Lookup, Manifest, Patience, Store, StoreError};
+use crate::store::{Acquired, Lease, Lookup, Manifest, Patience, RunEntry, Store, StoreError};
 
 /// How often a run that waits for another one, or for its next try, looks around.
 const POLL: Duration = Duration::from_millis(100);
@@ -38,6 +38,8 @@ pub(super) type Failed = (StageFailure, Option<PathBuf>);
 /// What a thread needs to know to bring a stage about.
 pub(super) struct Worker<'a> {
     pub store: &'a Store,
+    /// Of the run, where what it uses is written down.
+    pub entry: &'a RunEntry,
     pub options: &'a Options,
     pub label: &'a str,
     pub node: &'a Node,
@@ -109,7 +111,7 @@ impl Worker<'_> {
         loop {
             let acquired = self.store.acquire(&self.keyed.key, &mut patience)?;
             // Looked up after asking: a run that was done in between has given its lease back by now.
-            if let Lookup::Hit(manifest) = self.store.lookup(&self.keyed.key) {
+            if let Lookup::Hit(manifest) = self.entry.lookup(self.label, &self.keyed.key)? {
                 return Ok(Turn::Theirs(manifest));
             }
             let holder = match acquired {
@@ -141,7 +143,7 @@ impl Worker<'_> {
         let killed_before = memory::killed();
         let ended = job.supervise(&mut lease, self.sink);
         // The store decides: a process that was stopped right after its commit has done its work.
-        if let Lookup::Hit(manifest) = self.store.lookup(&self.keyed.key) {
+        if let Lookup::Hit(manifest) = self.entry.lookup(self.label, &self.keyed.key).map_err(without_log)? {
             discard_if_empty(&log);
             return Ok(Outcome::Ran(manifest));
         }

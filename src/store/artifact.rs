@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
+use super::verify::identity;
 use super::{Manifest, Store, StoreError, digest_file};
 use crate::lang::world::Digest;
 
@@ -58,11 +59,14 @@ impl StoredArtifact {
             return Err(StoreError::NoSuchFile { label: label.clone(), name: name.to_owned() });
         };
         let path = self.store.blob_path(&file.digest);
+        let before = identity(&path)?;
         match digest_file(&path) {
             Ok(digest) if digest == file.digest => Ok(path),
             Ok(_) => {
                 let moved = self.store.damaged_path(&file.digest);
-                fs::rename(&path, &moved).map_err(StoreError::io("move aside", &path))?;
+                if let Some(before) = &before {
+                    self.store.set_aside(&path, before, &moved)?;
+                }
                 Err(StoreError::Corrupt { label: label.clone(), name: name.to_owned(), moved })
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {

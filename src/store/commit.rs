@@ -43,11 +43,15 @@ impl Store {
             if !path.is_file() {
                 return Err(StoreError::NotWritten { name: name.clone() });
             }
-            let (digest, bytes) = self.ingest(&path)?;
-            files.insert(name.clone(), FileEntry { digest, bytes });
+            files.insert(name.clone(), self.seal(&path)?);
         }
         let (label, key) = (product.label.clone(), product.key.clone());
         let manifest = manifest(product, files);
+        // From the first blob in place to the manifest that names it, nothing may be collected.
+        let _guard = self.using()?;
+        for (name, file) in &manifest.files {
+            self.ingest(&attempt.join(name), file)?;
+        }
         let committed = self.under_lease(&key, nonce, || self.write(manifest))?;
         let committed = committed.ok_or(StoreError::LeaseLost { label })?;
         // Of no use any more. Where it can't be removed it is in nobody's way.

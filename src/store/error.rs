@@ -55,6 +55,17 @@ pub enum StoreError {
     #[diagnostic(code(ftp::store::bad_name), help("this is a fault of the method; nothing was stored"))]
     BadName { name: String },
 
+    #[error("the store has no result `{named}`, and no run of a pipeline of that name")]
+    #[diagnostic(
+        code(ftp::store::nothing_named),
+        help("`ftp cache ls` shows the keys; their first characters will do")
+    )]
+    NothingNamed { named: String },
+
+    #[error("`{named}` stands for several results: {keys}")]
+    #[diagnostic(code(ftp::store::several_named), help("write more of the key"))]
+    SeveralNamed { named: String, keys: String },
+
     #[error("another run took over {label} while it was being computed here")]
     #[diagnostic(code(ftp::store::lease_lost), help("nothing is lost: run again to use the other run's result"))]
     LeaseLost { label: String },

@@ -2,10 +2,11 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::process::{Process, nonce};
-use super::{Store, StoreError};
+use super::{FileEntry, Store, StoreError};
 use crate::lang::world::Digest;
 
 /// BLAKE3 of a file's content. Large files are mapped and hashed on all cores.
@@ -43,9 +44,32 @@ impl Store {
         sync_directory(directory)
     }
 
-    /// Moves a stage's file among the blobs and returns its digest and size. A blob of the same content that is already
-    /// there is replaced: this one was just hashed, that one may have rotted.
-    pub(super) fn ingest(&self, file: &Path) -> Result<(Digest, u64), StoreError> {
+    /// The files and directories of a part of the store; none where the part is not there.
+    pub(super) fn entries(&self, part: &str) -> Result<Vec<PathBuf>, StoreError> {
+        list(&self.root.join(part))
+    }
+
+    /// The files of a part of the store that is sharded.
+    pub(super) fn sharded_entries(&self, part: &str) -> Result<Vec<PathBuf>, StoreError> {
+        let mut all = vec![];
+        for shard in self.entries(part)? {
+            if shard.is_dir() {
+                all.extend(list(&shard)?);
+            }
+        }
+        Ok(all)
+    }
+
+    /// What the clock of the store's file system says, which may be another machine's.
+    pub(super) fn now(&self) -> Result<SystemTime, StoreError> {
+        let temporary = self.root.join("attempts").join(format!("{}-{}", Process::current().slug(), nonce()));
+        let time = File::create_new(&temporary).and_then(|file| file.metadata()?.modified());
+        let _ = fs::remove_file(&temporary);
+        time.map_err(StoreError::io("write", &temporary))
+    }
+
+    /// Makes a stage's file ready to be moved among the blobs: hashed, on the disk, read-only.
+    pub(super) fn seal(&self, file: &Path) -> Result<FileEntry, StoreError> {
         let opened = File::open(file).map_err(StoreError::io("read", file))?;
         let digest = digest_file(file).map_err(StoreError::io("read", file))?;
         opened.sync_all().map_err(StoreError::io("write", file))?;
@@ -53,9 +77,26 @@ impl Store {
         let mut permissions = metadata.permissions();
         permissions.set_readonly(true);
         fs::set_permissions(file, permissions).map_err(StoreError::io("make read-only", file))?;
-        self.move_into_place(file, &self.blob_path(&digest))?;
-        Ok((digest, metadata.len()))
+        Ok(FileEntry { digest, bytes: metadata.len() })
     }
+
+    /// Moves a sealed file among the blobs. A blob of the same content that is already there is replaced: this one was
+    /// just hashed, that one may have rotted.
+    pub(super) fn ingest(&self, file: &Path, entry: &FileEntry) -> Result<(), StoreError> {
+        self.move_into_place(file, &self.blob_path(&entry.digest))
+    }
+}
+
+pub(super) fn list(directory: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let read = match fs::read_dir(directory) {
+        Ok(read) => read,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
+        Err(error) => return Err(StoreError::io("read", directory)(error)),
+    };
+    let paths = read.map(|entry| entry.map(|entry| entry.path()));
+    let mut paths: Vec<PathBuf> = paths.collect::<Result<_, _>>().map_err(StoreError::io("read", directory))?;
+    paths.sort();
+    Ok(paths)
 }
 
 fn sync_directory(directory: &Path) -> Result<(), StoreError> {

@@ -116,6 +116,20 @@ impl Store {
         })
     }
 
+    /// The keys whose lease is not of a process that is known to be gone.
+    pub(super) fn leased(&self) -> Result<Vec<Digest>, StoreError> {
+        let this = Process::current();
+        let mut keys = vec![];
+        for path in self.entries("leases")? {
+            let Some(key) = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".json")) else { continue };
+            let key = key.to_owned();
+            if self.claim(&key)?.is_some_and(|claim| this.life_of(&claim.process) != Life::Dead) {
+                keys.push(key);
+            }
+        }
+        Ok(keys)
+    }
+
     /// Links a claim into place; `false` when there is one already.
     fn place(&self, key: &Digest, claim: &Claim) -> Result<bool, StoreError> {
         let path = self.lease_path(key);

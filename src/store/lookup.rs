@@ -42,7 +42,11 @@ impl Store {
     pub fn lookup(&self, key: &Digest) -> Lookup {
         let bytes = match fs::read(self.result_path(key)) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Lookup::Miss(Absence::Never),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // Moved aside when it was verified.
+                let damaged = self.damaged_manifest_path(key).exists();
+                return if damaged { damaged_manifest() } else { Lookup::Miss(Absence::Never) };
+            }
             Err(error) => return Lookup::Miss(Absence::Corrupt { damaged: format!("its manifest ({error})") }),
         };
         match Manifest::from_bytes(&bytes) {
@@ -71,7 +75,9 @@ impl Store {
         // The output's own manifest is how later stages find it.
         match self.read_output(&manifest.output) {
             Ok(_) => self.absence_of_base(manifest),
-            Err(StoreError::UnknownOutput { .. }) => Some(Absence::Evicted { missing: "its output manifest".into() }),
+            Err(StoreError::UnknownOutput { .. }) if !self.damaged_manifest_path(&manifest.output).exists() => {
+                Some(Absence::Evicted { missing: "its output manifest".into() })
+            }
             Err(_) => Some(Absence::Corrupt { damaged: "its output manifest".into() }),
         }
     }
@@ -86,7 +92,7 @@ impl Store {
                 Absence::Corrupt { damaged } => Absence::Corrupt { damaged: of_base(&damaged) },
                 Absence::Never => Absence::Never,
             }),
-            Err(StoreError::UnknownOutput { .. }) => {
+            Err(StoreError::UnknownOutput { .. }) if !self.damaged_manifest_path(base).exists() => {
                 Some(Absence::Evicted { missing: "the model it builds on".into() })
             }
             Err(_) => Some(Absence::Corrupt { damaged: "the manifest of the model it builds on".into() }),

@@ -11,10 +11,17 @@ mod attempt;
 mod commit;
 mod error;
 mod files;
+mod gc;
+mod guard;
 mod lease;
 mod lookup;
 mod manifest;
+mod pins;
 mod process;
+mod runs;
+mod survey;
+mod usage;
+mod verify;
 
 use std::path::{Path, PathBuf};
 
@@ -23,10 +30,15 @@ pub use attempt::Attempt;
 pub use commit::{Committed, Product};
 pub use error::StoreError;
 pub use files::digest_file;
+pub use gc::{Collection, Part, Removal};
 pub use lease::{Acquired, Lease, Patience};
 pub use lookup::{Absence, Lookup};
 pub use manifest::{FileEntry, Manifest, Record};
 pub use process::Process;
+pub use runs::{Ended, Publication, ResolvedStage, RunEntry, RunRecord};
+pub use survey::{Policy, Reading, StoredResult, Survey, Why};
+pub use usage::Usage;
+pub use verify::{Damage, Verified};
 
 /// Version of the directory layout and the manifests.
 pub const SCHEMA: u32 = 1;
@@ -44,7 +56,7 @@ impl Store {
     /// When the directory can't be made or belongs to a newer version.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let root = root.into();
-        for part in ["blobs", "results", "outputs", "leases", "attempts", "logs", "damaged"] {
+        for part in ["blobs", "results", "outputs", "leases", "attempts", "logs", "damaged", "runs", "pins"] {
             let directory = root.join(part);
             std::fs::create_dir_all(&directory).map_err(StoreError::io("make the store's directory", &directory))?;
         }
