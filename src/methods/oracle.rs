@@ -127,37 +127,45 @@ pub fn misses(spec: &DeltaSpec, weight: &str) {
 /// As many tensors of the moved delta have gradients, nothing else has any, and they are the central differences of a sum
 /// of weighted logits.
 pub fn has_gradients(spec: &DeltaSpec, tensors: usize) {
-    gradients_of(spec, tensors, moved(spec));
-}
-
-pub fn gradients_of(spec: &DeltaSpec, tensors: usize, mut model: Model) {
-    let (trains, layers) = (delta(&spec.method).unwrap().trains, model.layers());
-    model.train_only(|slot| trains(spec, layers, slot));
-    let weights: Vec<f32> = (0..6).map(|at| (at as f32 + 0.5).cos()).collect();
-    let objective = |logits: Vec<f32>| logits.iter().zip(&weights).map(|(x, w)| f64::from(x * w)).sum::<f64>();
-
-    let pass = model.training_pass(Key::new(1, "dropout"));
-    let weights_of = Weight::from_host(&HostTensor { shape: vec![2, 3], data: weights.clone() }, &Device::flex());
-    let Some(Weight::Matrix(factor)) = weights_of else { unreachable!("a matrix") };
-    let loss = (logits(&model, &pass) * Tensor::from_inner(factor)).sum();
-    let gradients = pass.gradients(loss);
+    let mut model = moved(spec);
+    let gradients = gradients(spec, &mut model);
     assert_eq!(gradients.len(), tensors);
     for (name, gradient) in &gradients {
-        let gradient = gradient.to_host();
-        let original = model.parameters[name].weight.to_host();
-        for at in (0..original.data.len()).step_by(5) {
-            let mut at_distance = |distance: f32| {
-                let mut changed = original.clone();
-                changed.data[at] += distance;
-                set(&mut model, name, &changed);
-                objective(evaluated(&model))
-            };
-            let slope = (at_distance(1e-2) - at_distance(-1e-2)) / 2e-2;
-            let difference = (slope - f64::from(gradient.data[at])).abs();
-            assert!(difference < 2e-3 * slope.abs().max(1.0), "{name} {at}: {slope} {}", gradient.data[at]);
-        }
-        set(&mut model, name, &original);
+        is_slope(&mut model, name, gradient);
     }
+}
+
+/// Of the sum of weighted logits with respect to what the delta trains.
+pub fn gradients(spec: &DeltaSpec, model: &mut Model) -> Tensors {
+    let (trains, layers) = (delta(&spec.method).unwrap().trains, model.layers());
+    model.train_only(|slot| trains(spec, layers, slot));
+    let pass = model.training_pass(Key::new(1, "dropout"));
+    let weights = HostTensor { shape: vec![2, 3], data: weights().to_vec() };
+    let Some(Weight::Matrix(weights)) = Weight::from_host(&weights, &Device::flex()) else { unreachable!("a matrix") };
+    let loss = (logits(model, &pass) * Tensor::from_inner(weights)).sum();
+    pass.gradients(loss).into_iter().map(|(name, gradient)| (name, gradient.to_host())).collect()
+}
+
+fn weights() -> [f32; 6] {
+    std::array::from_fn(|at| (at as f32 + 0.5).cos())
+}
+
+/// Whether a parameter's gradient is the central differences of the sum of weighted logits.
+pub fn is_slope(model: &mut Model, name: &str, gradient: &HostTensor) {
+    let objective = |logits: Vec<f32>| logits.iter().zip(weights()).map(|(x, w)| f64::from(x * w)).sum::<f64>();
+    let original = model.parameters[name].weight.to_host();
+    for at in (0..original.data.len()).step_by(5) {
+        let mut at_distance = |distance: f32| {
+            let mut changed = original.clone();
+            changed.data[at] += distance;
+            set(model, name, &changed);
+            objective(evaluated(model))
+        };
+        let slope = (at_distance(1e-2) - at_distance(-1e-2)) / 2e-2;
+        let difference = (slope - f64::from(gradient.data[at])).abs();
+        assert!(difference < 2e-3 * slope.abs().max(1.0), "{name} {at}: {slope} {}", gradient.data[at]);
+    }
+    set(model, name, &original);
 }
 
 /// Trains the delta with the head on rows that hold one of three marker tokens, and the head alone on the same rows for as
@@ -167,14 +175,14 @@ pub fn learns(spec: &DeltaSpec, learning_rate: f64) {
         let mut model = attached(spec);
         let (trains, layers) = (delta(&spec.method).unwrap().trains, model.layers());
         model.train_only(|slot| slot.part == Part::Head || delta_too && trains(spec, layers, slot));
-        fit(&mut model, learning_rate)
+        fit(&mut model, learning_rate, None)
     };
     let (head, both) = (loss(false), loss(true));
     assert!(both < 0.75 * head, "head alone {head}, with the delta {both}");
 }
 
-/// Trains what is trainable; the loss of the last epoch.
-pub fn fit(model: &mut Model, learning_rate: f64) -> f64 {
+/// Trains what is trainable, for 24 epochs or so many steps; the loss of the last epoch.
+pub fn fit(model: &mut Model, learning_rate: f64, steps: Option<u64>) -> f64 {
     let rows = (0..96_u64).map(|row| {
         let (draws, class) = (Key::new(3, "rows").at(row), (row % 3) as u32);
         let length = 1 + draws.below(0, 8);
@@ -187,6 +195,7 @@ pub fn fit(model: &mut Model, learning_rate: f64) -> f64 {
     let settings = Settings {
         batch_size: 8,
         epochs: 24.0,
+        steps,
         schedule: Schedule::Constant,
         warmup: Warmup::Steps(0),
         weight_decay: 0.0,

@@ -58,6 +58,8 @@ impl Weight {
 pub struct Parameter {
     pub weight: Weight,
     pub trainable: bool,
+    /// Its learning rate relative to the others'.
+    pub rate: f64,
 }
 
 /// All parameters of a model, by name. Tied weights are one entry.

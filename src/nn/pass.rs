@@ -243,6 +243,11 @@ impl<'a> Pass<'a> {
         Some(Dropout { probability, key: training.key.get().at(site_index(site)) })
     }
 
+    /// Whether the model has a parameter.
+    pub fn has(&self, name: &str) -> bool {
+        self.parameters.contains_key(name)
+    }
+
     /// A parameter that is a vector, by its full name.
     pub fn vector(&self, name: &str) -> Tensor<1> {
         match self.weight(name) {
@@ -294,7 +299,7 @@ mod tests {
 
     fn parameter(shape: &[usize], data: &[f32], trainable: bool) -> Parameter {
         let tensor = HostTensor { shape: shape.to_vec(), data: data.to_vec() };
-        Parameter { weight: Weight::from_host(&tensor, &Device::flex()).unwrap(), trainable }
+        Parameter { weight: Weight::from_host(&tensor, &Device::flex()).unwrap(), trainable, rate: 1.0 }
     }
 
     fn parameters() -> Parameters {

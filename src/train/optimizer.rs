@@ -63,7 +63,7 @@ impl Optimizer {
     ) {
         for (name, gradient) in gradients {
             let Some(parameter) = parameters.get_mut(&name).filter(|parameter| parameter.trainable) else { continue };
-            let (decays, learning_rate) = (decays(&name), rate(&name));
+            let (decays, learning_rate) = (decays(&name), rate(&name) * parameter.rate);
             let moments = self.moments.entry(name).or_insert_with(|| Moments::of(&parameter.weight, &gradient));
             moments.updates += 1;
             let rule = ops::AdamW {

@@ -17,7 +17,10 @@ fn matrix(values: &[f32], shape: [usize; 2]) -> Weight {
 }
 
 fn parameters<const N: usize>(named: [(&str, Weight); N]) -> Parameters {
-    named.map(|(name, weight)| (name.to_owned(), Parameter { weight, trainable: true })).into_iter().collect()
+    named
+        .map(|(name, weight)| (name.to_owned(), Parameter { weight, trainable: true, rate: 1.0 }))
+        .into_iter()
+        .collect()
 }
 
 fn gradients<const N: usize>(named: [(&str, Weight); N]) -> Gradients {

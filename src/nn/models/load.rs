@@ -66,7 +66,7 @@ pub(super) fn load(
             }
         };
         let weight = Weight::from_host(tensor, device).expect("slots have one or two dimensions");
-        parameters.insert(slot.name.clone(), Parameter { weight, trainable: true });
+        parameters.insert(slot.name.clone(), Parameter { weight, trainable: true, rate: 1.0 });
     }
     if let (Some(first), false) = (missing_encoder.first(), tensors.is_empty()) {
         return Err(ModelError::Incomplete { count: missing_encoder.len(), first: (*first).clone() });

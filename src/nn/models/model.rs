@@ -105,7 +105,7 @@ impl Model {
     pub fn add_parameter(&mut self, name: String, role: Role, value: &HostTensor) {
         let weight = Weight::from_host(value, &self.device).expect("parameters are vectors or matrices");
         self.layout.add_delta(name.clone(), role, &value.shape);
-        self.parameters.insert(name, Parameter { weight, trainable: true });
+        self.parameters.insert(name, Parameter { weight, trainable: true, rate: 1.0 });
     }
 
     /// Lets a delta act at a site.
