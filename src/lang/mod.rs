@@ -6,6 +6,7 @@
 //! [`World`](world::World), so an editor or a test can answer in its stead.
 
 mod arguments;
+mod callable;
 mod chain;
 mod check;
 mod choice;
@@ -21,6 +22,7 @@ mod literal;
 pub mod metric;
 mod module;
 mod names;
+mod order;
 mod params;
 mod recipe;
 mod scope;

@@ -4,10 +4,10 @@
 use indexmap::IndexMap;
 
 use super::arguments::{Arguments, Slot};
+use super::callable;
 use super::chain::Before;
 use super::check::Checker;
 use super::diagnostic::Diagnostic;
-use super::fit;
 use super::ir::Node;
 use super::literal::Literal;
 use super::names::DEPTH;
@@ -118,20 +118,9 @@ impl<'a> Recipe<'a> {
     }
 
     /// Whether it takes a model left of an arrow and just these without a name, and needs nothing else.
-    fn takes(&self, wanted: &[Artifact]) -> bool {
-        self.piped.as_ref().is_some_and(|piped| takes(piped, wanted))
+    pub(super) fn takes(&self, wanted: &[Artifact]) -> bool {
+        self.piped.as_ref().is_some_and(|piped| callable::takes(piped, wanted))
     }
-}
-
-/// Whether it can be called with just these, by their places.
-fn takes(interface: &Interface, wanted: &[Artifact]) -> bool {
-    let mut positional = interface.parameters.iter().filter(|formal| formal.positional);
-    let by_place = wanted
-        .iter()
-        .all(|artifact| positional.next().is_some_and(|formal| formal.ty == ParameterType::Artifact(*artifact)));
-    let needed = interface.parameters.iter().filter(|formal| formal.default == Default::Required).count();
-    let given = interface.parameters.iter().filter(|formal| formal.positional).take(wanted.len());
-    by_place && needed == given.filter(|formal| formal.default == Default::Required).count()
 }
 
 /// Whether a type is that of a plain value rather than of a thing with a name.
@@ -151,7 +140,7 @@ impl<'a> Checker<'a> {
     }
 
     /// Checks a recipe with any arguments its types allow; what it makes.
-    fn define(&mut self, number: usize) -> Option<Artifact> {
+    pub(super) fn define(&mut self, number: usize) -> Option<Artifact> {
         let recipe = &self.recipes[number];
         match self.definitions[number] {
             Definition::Done(output, _) => return output,
@@ -289,45 +278,6 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// A call of a recipe's parameter while the recipe itself is checked.
-    fn any_call(&mut self, takes: &[Artifact], call: &'a ast::Call, before: Before) -> Option<Flow> {
-        let interface = Interface {
-            name: &call.name.text,
-            kind: Kind::Stage,
-            version: 0,
-            summary: "",
-            docs: "",
-            input: &[Artifact::Model, Artifact::Parametrised],
-            output: Artifact::Model,
-            parameters: vec![],
-            reports: true,
-        };
-        let given = call.arguments.as_deref().unwrap_or(&[]);
-        let named = given.iter().find(|argument| argument.name.is_some());
-        if given.len() != takes.len() || named.is_some() {
-            let name = &call.name.text;
-            let wanted: Vec<&str> = takes.iter().map(|artifact| artifact.phrase()).collect();
-            let wanted = if wanted.is_empty() { "nothing".to_owned() } else { wanted.join(" and ") };
-            self.report(
-                Diagnostic::error(
-                    "ftp::recipe::other_arguments",
-                    named.map_or(call.span, |argument| argument.span),
-                    format!("`{name}` may be any recipe that takes {wanted}, and nothing else can be given to it"),
-                )
-                .label("what it takes beside that is not known")
-                .help("leave other arguments to the recipe that is given"),
-            );
-            return None;
-        }
-        for (argument, artifact) in given.iter().zip(takes) {
-            let formal = Formal::required("argument", ParameterType::Artifact(*artifact), "");
-            self.slot(&interface, &formal, &argument.value);
-        }
-        self.order(&interface, call, before);
-        let node = self.imagine(Artifact::Model, call.span);
-        Some(Flow::new(Artifact::Model, node, vec![node], call.span))
-    }
-
     fn recipe(&mut self, number: usize, call: &'a ast::Call, before: Before) -> Option<Flow> {
         let recipe = &self.recipes[number];
         let output = self.define(number);
@@ -433,91 +383,6 @@ impl<'a> Checker<'a> {
             Slot::Delta(method) => Some(Meaning::Delta(method)),
             Slot::Recipe(callable, _) => Some(Meaning::Recipe(callable)),
             Slot::Error => None,
-        }
-    }
-
-    /// A recipe or a stage by its name, for a parameter that takes one.
-    pub(super) fn recipe_slot(
-        &mut self,
-        formal: &Formal,
-        wanted: &[Artifact],
-        name: &str,
-        at: Span,
-    ) -> Option<Callable> {
-        let meaning = match self.is_named(name) {
-            true => self.resolve(name, at)?,
-            false => match self.method_meaning(name) {
-                Some(meaning) => meaning,
-                None => {
-                    self.unknown_recipe(name, at);
-                    return None;
-                }
-            },
-        };
-        let (fits, callable) = match meaning {
-            Meaning::Recipe(Callable::Recipe(number)) => {
-                let output = self.define(number);
-                (output.is_none() || self.recipes[number].takes(wanted), Callable::Recipe(number))
-            }
-            Meaning::Recipe(Callable::Stage(stage)) => {
-                let signature = self.registry.get(&stage)?;
-                let model = signature.input.contains(&Artifact::Model) && signature.output == Artifact::Model;
-                (model && takes(signature, wanted), Callable::Stage(stage))
-            }
-            Meaning::Recipe(Callable::Any(given)) => (given == wanted, Callable::Any(given)),
-            other if other.is_error() => return None,
-            other => {
-                self.report(
-                    Diagnostic::error(
-                        "ftp::value::wrong_type",
-                        at,
-                        format!(
-                            "`{}` expects {}, but `{name}` is {}",
-                            formal.name,
-                            fit::phrase(&formal.ty),
-                            other.phrase()
-                        ),
-                    )
-                    .label("neither a recipe nor a stage")
-                    .help("give the name of one, such as `finetune`"),
-                );
-                return None;
-            }
-        };
-        if !fits {
-            self.report(
-                Diagnostic::error(
-                    "ftp::recipe::does_not_fit",
-                    at,
-                    format!("`{}` expects {}; `{name}` takes something else", formal.name, fit::phrase(&formal.ty)),
-                )
-                .label("takes something else")
-                .help("give one that takes a model and just that, and has defaults for the rest"),
-            );
-            return None;
-        }
-        Some(callable)
-    }
-
-    fn unknown_recipe(&mut self, name: &str, at: Span) {
-        let stages = self.registry.of_kind(Kind::Stage).map(|stage| stage.name.to_owned());
-        let recipes =
-            self.scope().iter().filter(|(_, entry)| matches!(entry.declaration, super::scope::Declaration::Recipe(_)));
-        let known: Vec<String> = recipes.map(|(name, _)| (*name).to_owned()).chain(stages).collect();
-        let known: Vec<&str> = known.iter().map(String::as_str).collect();
-        let mut error = Diagnostic::error("ftp::name::unknown", at, format!("there is no recipe or stage `{name}`"))
-            .label("expected a recipe or a stage");
-        super::suggest::offer(&mut error, name, &known, "there are");
-        self.report(error);
-    }
-
-    /// What the name of a method means where a recipe or a delta may be given.
-    pub(super) fn method_meaning(&self, name: &str) -> Option<Meaning> {
-        let signature = self.registry.get(name)?;
-        match signature.kind {
-            Kind::Delta => Some(Meaning::Delta(Some(signature.name))),
-            Kind::Stage => Some(Meaning::Recipe(Callable::Stage(signature.name.to_owned()))),
-            Kind::Source => None,
         }
     }
 }
