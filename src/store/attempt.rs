@@ -21,9 +21,10 @@ impl Store {
         Ok(Attempt { directory })
     }
 
-    /// Removes what dead processes of this host left unfinished; returns how many attempts that were. What other hosts
+    /// Removes what dead processes of this host left unfinished, and their leases; returns how many attempts that were. What other hosts
     /// left is theirs to sweep.
     pub fn sweep(&self) -> Result<usize, StoreError> {
+        self.sweep_leases()?;
         let attempts = self.root.join("attempts");
         let this = Process::current();
         let mut swept = 0;

@@ -14,7 +14,7 @@ use super::{Lookup, Policy, Store, StoreError, StoredResult, Survey, Why};
 use crate::lang::world::Digest;
 
 /// What processes of other hosts left unfinished, and a training that nobody went on with, is given up after this long.
-const ABANDONED: Duration = Duration::from_secs(30 * 24 * 3600);
+pub(super) const ABANDONED: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// What a collection removes, in this order.
 #[derive(Debug)]
@@ -104,7 +104,7 @@ impl Store {
                 files.extend(removal(&path, Part::Blobs)?);
             }
         }
-        let leased = self.leased()?;
+        let leased = self.leased(survey.now, ABANDONED)?;
         for path in self.entries("checkpoints")? {
             let key = stem(&path);
             let over = old(&path, ABANDONED)? || matches!(self.lookup(&key), Lookup::Hit(_));

@@ -4,14 +4,16 @@
 //! under a lock that the operating system drops with its process, after looking whose lease it is; so a lease that was
 //! taken over can't be removed, renewed or committed under by its former holder.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
 use super::process::{Life, Process, nonce};
+use super::survey::age;
 use super::{Store, StoreError};
 use crate::lang::world::Digest;
 
@@ -116,18 +118,47 @@ impl Store {
         })
     }
 
-    /// The keys whose lease is not of a process that is known to be gone.
-    pub(super) fn leased(&self) -> Result<Vec<Digest>, StoreError> {
+    /// The keys that somebody may be computing: whose lease is of a process that is there, or of one out of sight that
+    /// has shown itself within this time.
+    pub(super) fn leased(&self, now: SystemTime, within: Duration) -> Result<BTreeSet<Digest>, StoreError> {
         let this = Process::current();
-        let mut keys = vec![];
-        for path in self.entries("leases")? {
-            let Some(key) = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".json")) else { continue };
-            let key = key.to_owned();
-            if self.claim(&key)?.is_some_and(|claim| this.life_of(&claim.process) != Life::Dead) {
-                keys.push(key);
+        let mut keys = BTreeSet::new();
+        for (key, claim) in self.claims()? {
+            let counts = match this.life_of(&claim.process) {
+                Life::Alive => true,
+                Life::Dead => false,
+                Life::OutOfSight => age(&self.lease_path(&key), now)?.is_some_and(|age| age < within),
+            };
+            if counts {
+                keys.insert(key);
             }
         }
         Ok(keys)
+    }
+
+    /// Removes the leases of processes that are known to be gone, of keys that nobody asks for.
+    pub(super) fn sweep_leases(&self) -> Result<(), StoreError> {
+        let this = Process::current();
+        for (key, claim) in self.claims()? {
+            if this.life_of(&claim.process) == Life::Dead {
+                self.with_leases_locked(|| {
+                    if self.claim(&key)?.as_ref() == Some(&claim) { self.remove_claim(&key) } else { Ok(()) }
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn claims(&self) -> Result<Vec<(Digest, Claim)>, StoreError> {
+        let mut claims = vec![];
+        for path in self.entries("leases")? {
+            let Some(key) = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".json")) else { continue };
+            let key = key.to_owned();
+            if let Some(claim) = self.claim(&key)? {
+                claims.push((key, claim));
+            }
+        }
+        Ok(claims)
     }
 
     /// Links a claim into place; `false` when there is one already.

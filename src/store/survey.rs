@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use super::gc::ABANDONED;
 use super::pins::stem;
 use super::{Manifest, RunRecord, Store, StoreError};
 use crate::lang::world::Digest;
@@ -137,7 +138,7 @@ impl Store {
                 reasons.root(&stage.output, &Why::InUse { run: run.id.clone() });
             }
         }
-        for key in self.leased()? {
+        for key in self.leased(now, ABANDONED)? {
             reasons.root_of_key(&key, &Why::Leased);
         }
         for (key, name) in self.pins()? {
