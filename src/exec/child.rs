@@ -10,6 +10,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use super::failure;
+use super::memory::Watch;
 use super::run::Options;
 use crate::event::Event;
 use crate::plan::spec::StageFailure;
@@ -37,6 +38,8 @@ pub(super) struct Job<'a> {
     pub log: &'a Path,
     /// In seconds.
     pub time_limit: Option<f64>,
+    /// Told to look while the process runs.
+    pub memory: &'a Watch,
 }
 
 impl Job<'_> {
@@ -89,6 +92,7 @@ impl Job<'_> {
 
     /// Why the process must end now, if it must.
     fn early_end(&self, started: Instant, lease: &mut Lease) -> Option<Ended> {
+        self.memory.look();
         if self.options.cancel.load(Ordering::Relaxed) {
             return Some(Ended::Interrupted);
         }

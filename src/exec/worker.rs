@@ -139,8 +139,9 @@ impl Worker<'_> {
         write_spec(&attempt.spec(), &spec).map_err(|failure| (failure, None))?;
         let log = self.store.logs().join(format!("{}-{}.log", &self.keyed.key[..16], lease.nonce()));
         let (label, options) = (self.label, self.options);
-        let job = Job { label, options, spec: &attempt.spec(), log: &log, time_limit: self.time_limit };
-        let killed_before = memory::killed();
+        let memory = memory::Watch::new();
+        let job =
+            Job { label, options, spec: &attempt.spec(), log: &log, time_limit: self.time_limit, memory: &memory };
         let ended = job.supervise(&mut lease, self.sink);
         // The store decides: a process that was stopped right after its commit has done its work.
         if let Lookup::Hit(manifest) = self.entry.lookup(self.label, &self.keyed.key).map_err(without_log)? {
@@ -153,10 +154,7 @@ impl Worker<'_> {
                 return Ok(Outcome::Interrupted);
             }
             Ended::Failed(failure) => failure,
-            Ended::Finished(status) => {
-                let out_of_memory = memory::killed() > killed_before;
-                failure::unexplained(self.label, status, &log, out_of_memory)
-            }
+            Ended::Finished(status) => failure::unexplained(self.label, status, &log, memory.grew()),
         };
         discard_if_empty(&log);
         let log = log.exists().then_some(log);
