@@ -56,7 +56,8 @@ impl std::fmt::Display for Value {
             Value::Bool(value) => write!(f, "{value}"),
             Value::Int(value) => write!(f, "{value}"),
             Value::Float(value) => write!(f, "{value:?}"),
-            Value::String(value) => write!(f, "{value:?}"),
+            // What stands between `${` and `}` would be read as a name.
+            Value::String(value) => f.write_str(&format!("{value:?}").replace("${", "\\${")),
             Value::Name(value) => f.write_str(value),
             Value::Epochs(value) => write!(f, "{value} epochs"),
             Value::Steps(value) => write!(f, "{value} steps"),
