@@ -29,6 +29,7 @@ start from each seed's own draw, so a soup over seeds needs enough training for 
 
 #[cfg(feature = "train")]
 fn run(stage: &super::stage::Stage) -> Result<crate::plan::spec::Outcome, crate::plan::spec::StageFailure> {
+    use super::beside;
     use crate::plan::spec::{Outcome, StageFailure};
 
     let count = stage.model_count();
@@ -43,6 +44,9 @@ fn run(stage: &super::stage::Stage) -> Result<crate::plan::spec::Outcome, crate:
         };
         if other.config["id2label"] != soup.config["id2label"] {
             return Err(differs("has other labels than the first".to_owned()));
+        }
+        if other.config.get(beside::KEY) != soup.config.get(beside::KEY) {
+            return Err(differs("has other deltas beside it than the first".to_owned()));
         }
         if other.tensors.len() != soup.tensors.len() {
             return Err(differs("has other weights than the first".to_owned()));

@@ -6,6 +6,7 @@ use burn::tensor::Device;
 use indexmap::IndexSet;
 use serde_json::json;
 
+use super::beside;
 use super::stage::Stage;
 use crate::data::tokenizer::{self, Tokenizer};
 use crate::event::Notice;
@@ -87,8 +88,10 @@ impl Bundle {
             bundle.config = hub::read_json(&artifact.path(CONFIG)?)?;
             models::drop_head(&mut bundle.tensors);
             bundle.tensors.extend(hub::read_safetensors(&artifact.path(DELTA)?)?);
-            if let Some(spec) = delta_of(&artifact, TRAINED) {
-                (known_delta(&spec)?.fold)(&spec, &mut bundle.tensors)?;
+            if let Some(spec) = delta_of(&artifact, TRAINED)
+                && let Some(fold) = known_delta(&spec)?.fold
+            {
+                fold(&spec, &mut bundle.tensors)?;
             }
         }
         bundle.delta = delta_of(&artifact, ATTACHED);
@@ -106,7 +109,19 @@ impl Bundle {
     }
 
     /// The same model with exactly the tensors its configuration asks for: what `transformers` would save.
+    ///
+    /// # Errors
+    /// When a delta stays beside the model, which `transformers` would leave out without a word.
     pub fn tidy(self) -> Result<Self, StageFailure> {
+        if let Some(spec) = beside::of(&self.config).first() {
+            let message = format!(
+                "`{}` stays beside its model: no directory that plain `transformers` loads computes the same",
+                spec.method
+            );
+            return Err(StageFailure::new("ftp::publish::delta_beside", message).help(
+                "take the `publish` of this pipeline out, or train with a delta that becomes part of the weights: `lora`, `ia3`, `bitfit`",
+            ));
+        }
         let Some(head) = Head::from_config(&self.config) else { return Ok(self) };
         let (model, _) = Model::new(&self.config, &self.tensors, &head, 0, &Device::flex())?;
         Ok(Self { config: model.config(), tensors: model.tensors(), ..self })
@@ -117,7 +132,7 @@ fn delta_of(artifact: &StoredArtifact, key: &str) -> Option<DeltaSpec> {
     serde_json::from_value(artifact.manifest.summary.get(key)?.clone()).ok()
 }
 
-fn known_delta(spec: &DeltaSpec) -> Result<&'static super::Delta, StageFailure> {
+pub(super) fn known_delta(spec: &DeltaSpec) -> Result<&'static super::Delta, StageFailure> {
     super::delta(&spec.method).ok_or_else(|| {
         StageFailure::new(
             "ftp::stage::unknown_method",
@@ -157,7 +172,13 @@ pub(super) fn hand_over(
     let mut changed = model.tensors();
     changed.retain(|name, _| model.parameters.get(name).is_some_and(|parameter| parameter.trainable));
     summary[TRAINED] = json!(bundle.delta);
-    hub::write_config(&stage.spec.attempt, &model.config())?;
+    let mut config = model.config();
+    if let Some(spec) = &bundle.delta
+        && known_delta(spec)?.fold.is_none()
+    {
+        beside::add(&mut config, spec);
+    }
+    hub::write_config(&stage.spec.attempt, &config)?;
     hub::write_safetensors(&stage.file(DELTA), &changed)?;
     Ok(Outcome { files: vec![CONFIG.into(), DELTA.into()], base: Some(base), summary, notices })
 }
@@ -198,10 +219,13 @@ pub(super) fn choose_trainable(
 ) -> Result<(), StageFailure> {
     let Some(spec) = &bundle.delta else { return Ok(()) };
     let delta = known_delta(spec)?;
+    // Of deltas that stay beside the model below: they are part of what this one starts from.
+    let below = model.layout().slots.iter().filter(|slot| slot.part == Part::Delta);
+    let below: IndexSet<String> = below.map(|slot| slot.name.clone()).collect();
     (delta.attach)(spec, model, seed)?;
     let layers = model.layers();
     let is_new = |slot: &Slot| slot.part == Part::Head || new.contains(&slot.name);
-    let trains = |slot: &Slot| (delta.trains)(spec, layers, slot);
+    let trains = |slot: &Slot| !below.contains(&slot.name) && (delta.trains)(spec, layers, slot);
     if !delta.head_alone && !model.layout().slots.iter().any(|slot| trains(slot) && !is_new(slot)) {
         return Err(StageFailure::new(
             "ftp::peft::nothing_to_train",

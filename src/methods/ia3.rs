@@ -9,7 +9,7 @@ pub(super) const METHOD: Method = Method {
     action: super::Action::Delta(super::Delta {
         attach: run::attach,
         trains: |_, _, parameter| parameter.part == crate::nn::models::layout::Part::Delta,
-        fold: run::fold,
+        fold: Some(run::fold),
         head_alone: false,
     }),
 };

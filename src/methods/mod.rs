@@ -4,6 +4,8 @@
 //! and out of the store).
 
 #[cfg(feature = "train")]
+mod beside;
+#[cfg(feature = "train")]
 pub mod bundle;
 #[cfg(feature = "train")]
 mod panel;
@@ -19,6 +21,7 @@ mod supervised;
 mod unsupervised;
 
 mod adapt;
+mod adapter;
 mod average;
 mod bitfit;
 mod ensemble;
@@ -75,17 +78,21 @@ pub(crate) struct Delta {
     /// Whether a parameter of the model trains, which has this many layers.
     pub trains: fn(&DeltaSpec, usize, &Slot) -> bool,
     /// Lays the delta's own tensors into those of the model below, so that a model without the delta's sites computes the
-    /// same. Tensors that replace the model's are there already.
-    pub fold: fn(&DeltaSpec, &mut Tensors) -> Result<(), StageFailure>,
+    /// same. Tensors that replace the model's are there already. None where no such model exists: then the delta stays beside
+    /// the model, attached again wherever it is used.
+    pub fold: Option<Fold>,
     /// Whether it makes sense for the new head to train alone.
     pub head_alone: bool,
 }
 
 #[cfg(feature = "train")]
+type Fold = fn(&DeltaSpec, &mut Tensors) -> Result<(), StageFailure>;
+
+#[cfg(feature = "train")]
 impl Delta {
     /// A delta that adds nothing: some of the model's own parameters train.
     const fn of(trains: fn(&DeltaSpec, usize, &Slot) -> bool) -> Self {
-        Self { attach: |_, _, _| Ok(()), trains, fold: |_, _| Ok(()), head_alone: false }
+        Self { attach: |_, _, _| Ok(()), trains, fold: Some(|_, _| Ok(())), head_alone: false }
     }
 }
 
@@ -106,6 +113,7 @@ const METHODS: &[Method] = &[
     bitfit::METHOD,
     lora::METHOD,
     ia3::METHOD,
+    adapter::METHOD,
     last_layers::METHOD,
 ];
 

@@ -109,7 +109,7 @@ pub fn assert_close(left: &[f32], right: &[f32], tolerance: f32) {
 pub fn folds(spec: &DeltaSpec) {
     let with = moved(spec);
     let mut tensors = with.tensors();
-    (delta(&spec.method).unwrap().fold)(spec, &mut tensors).unwrap();
+    delta(&spec.method).unwrap().fold.unwrap()(spec, &mut tensors).unwrap();
     let folded = model_of(&tensors);
     assert_eq!(tensors.len(), folded.tensors().len(), "nothing of the delta is left");
     assert_close(&evaluated(&with), &evaluated(&folded), 1e-5);
@@ -120,7 +120,7 @@ pub fn folds(spec: &DeltaSpec) {
 pub fn misses(spec: &DeltaSpec, weight: &str) {
     let mut tensors = moved(spec).tensors();
     tensors.shift_remove(weight).unwrap();
-    let error = (delta(&spec.method).unwrap().fold)(spec, &mut tensors).unwrap_err();
+    let error = delta(&spec.method).unwrap().fold.unwrap()(spec, &mut tensors).unwrap_err();
     assert_eq!(error.code, "ftp::peft::incomplete_delta");
 }
 

@@ -11,7 +11,7 @@ use crate::data::set::{Example, Target};
 use crate::data::tokenizer::Input;
 use crate::event::{Event, Notice};
 use crate::lang::world::Task;
-use crate::nn::models::{Head, Model};
+use crate::nn::models::Head;
 use crate::plan::spec::StageFailure;
 use crate::train::{self, Prediction, Scores, metrics, prediction};
 
@@ -41,7 +41,7 @@ pub(super) fn report<B: Borrow<Bundle>>(
         let bundle: &Bundle = bundle.borrow();
         count += 1;
         let head = head(bundle, &set.task, count)?;
-        let (model, _) = Model::new(&bundle.config, &bundle.tensors, &head, 0, &device)?;
+        let (model, _) = bundle.model(&head, 0, &device)?;
         parameters += model.count();
         let limit = (stage.int("max_length") as usize).min(model.max_tokens());
         for ((name, examples), sums) in held_out.iter().zip(&mut sums) {

@@ -39,7 +39,7 @@ impl Predictor {
             .help("give a directory that `publish` wrote after a `finetune(..)`"));
         };
         let device = train::open(device)?;
-        let (model, report) = Model::new(&bundle.config, &bundle.tensors, &Head::Sequence(task.clone()), 0, &device)?;
+        let (model, report) = bundle.model(&Head::Sequence(task.clone()), 0, &device)?;
         if let Some(missing) = report.missing.first() {
             return Err(StageFailure::new("ftp::predict::no_head", format!("the model's weights lack `{missing}`"))
                 .help("give a directory that `publish` wrote after a `finetune(..)`"));

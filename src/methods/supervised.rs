@@ -10,7 +10,7 @@ use crate::data::set::Target;
 use crate::data::tokenizer::Input;
 use crate::event::{Event, Notice};
 use crate::lang::world::Task;
-use crate::nn::models::{self, Head, Model};
+use crate::nn::models::{self, Head};
 use crate::plan::spec::{Outcome, StageFailure};
 use crate::train::{self, Prediction, Rows, Scores, SequenceTask, Settings, States};
 
@@ -27,7 +27,7 @@ pub(super) fn fine_tune(stage: &Stage, slot: &str) -> Result<Outcome, StageFailu
         stage.notice(&mut notices, Notice::new("ftp::model::head_dropped", message));
     }
     let head = Head::Sequence(set.task.clone());
-    let (mut model, mut report) = Model::new(&bundle.config, &bundle.tensors, &head, settings.seed, &device)?;
+    let (mut model, mut report) = bundle.model(&head, settings.seed, &device)?;
     model.precision = settings.precision;
     let again = stage.optional_int("reinit_layers").unwrap_or(0) as usize;
     report.missing.extend(stability::draw_top_again(&mut model, again, settings.seed)?);

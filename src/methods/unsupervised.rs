@@ -6,7 +6,7 @@ use super::bundle::{Bundle, choose_trainable, hand_over, report_loading, trained
 use super::stage::Stage;
 use crate::data::block;
 use crate::event::Notice;
-use crate::nn::models::{Head, Model};
+use crate::nn::models::Head;
 use crate::plan::spec::{Outcome, StageFailure};
 use crate::train::masking::Masking;
 use crate::train::{self, MaskedLm, Rows, Settings};
@@ -16,7 +16,7 @@ pub(super) fn masked_lm(stage: &Stage, bundle: Bundle, documents: &[String]) -> 
     let mut notices = vec![];
     let settings = Settings::from_parameters(&stage.spec.parameters)?;
     let device = train::open(&stage.spec.device)?;
-    let (mut model, report) = Model::new(&bundle.config, &bundle.tensors, &Head::MaskedLm, settings.seed, &device)?;
+    let (mut model, report) = bundle.model(&Head::MaskedLm, settings.seed, &device)?;
     model.precision = settings.precision;
     if !bundle.tensors.is_empty() {
         report_loading(stage, &mut notices, &report);

@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 
 use super::pass::Pass;
 
-/// What a delta does at a linear map of a model. Its parameters are among the model's; it reads them from the pass, by
+/// What a delta does at a linear map or a norm of a model. Its parameters are among the model's; it reads them from the pass, by
 /// names below the site's.
 pub trait SiteDelta: Debug + Send + Sync {
     /// What the map sees instead of x. `[T, in]` -> `[T, in]`.
@@ -21,7 +21,13 @@ pub trait SiteDelta: Debug + Send + Sync {
     fn output(&self, _pass: &Pass, _site: &str, _x: Tensor<2>, y: Tensor<2>) -> Tensor<2> {
         y
     }
+
+    /// What a norm that ends a block sees instead of the block's `h` (dropout has acted): it gives `norm(h) = LN(h + x)`, x
+    /// the block's input. h `[T, d]` -> `[T, d]`.
+    fn before_norm(&self, _pass: &Pass, h: Tensor<2>, _norm: &dyn Fn(Tensor<2>) -> Tensor<2>) -> Tensor<2> {
+        h
+    }
 }
 
-/// By site.
-pub type Deltas = IndexMap<String, Arc<dyn SiteDelta>>;
+/// By site, in the order in which they act there.
+pub type Deltas = IndexMap<String, Vec<Arc<dyn SiteDelta>>>;

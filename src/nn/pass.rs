@@ -7,6 +7,7 @@ use burn::tensor::Tensor;
 use indexmap::IndexMap;
 
 use super::delta::Deltas;
+use super::delta::SiteDelta;
 use super::gradient::{Gradient, Gradients, Rows};
 use super::ops::{self, Bounds, Dropout, Precision};
 use super::parameters::{Parameters, Weight};
@@ -175,13 +176,12 @@ impl<'a> Pass<'a> {
     pub fn linear_of(&self, site: &str, weight: &str, bias: &str, x: Tensor<2>) -> Tensor<2> {
         let bias = self.parameters.contains_key(bias).then(|| self.vector(bias));
         let map = |x| ops::linear(x, self.matrix(weight), bias, self.precision);
-        match self.deltas.and_then(|deltas| deltas.get(site)) {
-            None => map(x),
-            Some(delta) => {
-                let x = delta.input(self, site, x);
-                delta.output(self, site, x.clone(), map(x))
-            }
+        let deltas = self.deltas_at(site);
+        if deltas.is_empty() {
+            return map(x);
         }
+        let x = deltas.iter().fold(x, |x, delta| delta.input(self, site, x));
+        deltas.iter().fold(map(x.clone()), |y, delta| delta.output(self, site, x.clone(), y))
     }
 
     /// Rows of a site's table. ids `[T]` -> `[T, d]`.
@@ -210,7 +210,17 @@ impl<'a> Pass<'a> {
     ) -> Tensor<2> {
         let weight = self.vector(&format!("{site}.weight"));
         let bias = self.vector(&format!("{site}.bias"));
-        ops::layer_norm(x, residual, weight, bias, epsilon, self.drop_at(site, dropout))
+        let deltas = self.deltas_at(site);
+        if deltas.is_empty() {
+            return ops::layer_norm(x, residual, weight, bias, epsilon, self.drop_at(site, dropout));
+        }
+        let norm = |h| ops::layer_norm(h, residual.clone(), weight.clone(), bias.clone(), epsilon, None);
+        let h = self.dropout(site, x, dropout);
+        norm(deltas.iter().fold(h, |h, delta| delta.before_norm(self, h, &norm)))
+    }
+
+    fn deltas_at(&self, site: &str) -> &[Arc<dyn SiteDelta>] {
+        self.deltas.and_then(|deltas| deltas.get(site)).map_or(&[], Vec::as_slice)
     }
 
     /// Self-attention of a site inside each sequence; `dropout` is the probability for the attention probabilities. query

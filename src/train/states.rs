@@ -105,7 +105,7 @@ fn name(model: &Model, encodings: &[Encoding]) -> String {
     hasher.update(model.config().to_string().as_bytes());
     let fixed = model.fixed().unwrap_or(0);
     for slot in &model.layout().slots {
-        if slot.part == Part::Encoder && slot.layer.is_none_or(|layer| layer < fixed) {
+        if matches!(slot.part, Part::Encoder | Part::Delta) && slot.layer.is_none_or(|layer| layer < fixed) {
             hasher.update(slot.name.as_bytes());
             let values = model.parameters[&slot.name].weight.to_host().data;
             hasher.update(&values.into_iter().flat_map(f32::to_le_bytes).collect::<Vec<u8>>());

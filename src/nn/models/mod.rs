@@ -3,7 +3,7 @@
 //! An architecture is written in sites: names of modules in the checkpoint. From these follow its parameters ([`layout`]),
 //! what it computes ([`super::pass::Pass`]) and what files hold. A new one is a file and a line in `architecture.rs`.
 
-mod activation;
+pub mod activation;
 mod architecture;
 mod bert;
 mod distilbert;

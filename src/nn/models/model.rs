@@ -108,9 +108,9 @@ impl Model {
         self.parameters.insert(name, Parameter { weight, trainable: true, rate: 1.0 });
     }
 
-    /// Lets a delta act at a site.
+    /// Lets a delta act at a site, after those that do already.
     pub fn set_delta(&mut self, site: String, delta: Arc<dyn SiteDelta>) {
-        self.deltas.insert(site, delta);
+        self.deltas.entry(site).or_default().push(delta);
     }
 
     /// Makes the embeddings and this many of the lowest layers a fixed extractor of features: nothing random acts there,

@@ -1,0 +1,212 @@
+//! `adapter`: bottlenecks inside every layer, beside the frozen model.
+
+use super::Method;
+use crate::lang::signature::{Artifact, Kind, Parameter, ParameterType, Signature};
+use crate::lang::value::Value;
+
+pub(super) const METHOD: Method = Method {
+    signature,
+    #[cfg(feature = "train")]
+    action: super::Action::Delta(super::Delta {
+        attach: run::attach,
+        trains: run::trains,
+        fold: None,
+        head_alone: false,
+    }),
+};
+
+fn signature() -> Signature {
+    use Parameter as P;
+    Signature {
+        name: "adapter",
+        kind: Kind::Delta,
+        version: 1,
+        summary: "train bottlenecks between the layers' maps and norms",
+        docs: "A bottleneck is `h + W_up f(W_down u + b_down) + b_up` with `W_down` `[m, d]` and `m = d / reduction_factor`, rounded up. It sits before the residual \
+sum and norm that end a block, `LN(h + x)`.\n\n\
+`style = houlsby` (Houlsby et al. 2019, arXiv 1902.00751): two in each layer, after the attention and after the feed-forward, `u = h`; all norms train too. Matrices \
+start from a normal distribution of deviation 1e-3, cut at two deviations. The paper's `f` is GELU and its `m` 64.\n\n\
+`style = pfeiffer` (Pfeiffer et al. 2020, arXiv 2005.00247): one in each layer, after the feed-forward, `u = LN(h + x)` by the block's own norm, which stays as it is. \
+Matrices start with deviation 0.02, as `adapters` draws them.\n\n\
+Biases start at 0: training starts near the pretrained model, not exactly at it. Learning rates are higher than for full fine-tuning: 1e-4 to 3e-4, or more.\n\n\
+Adapters can't be computed into the model's weights, so they stay beside it: stored as a delta, used by later stages and evaluations, trained by a later \
+stage without `peft`. A later `peft(..)` keeps them as they are; with another `adapter`, the new ones act after the old. Hugging Face directories of plain \
+`transformers` models can't hold them: `publish` says so.\n\n\
+```ftp\npipeline small = base -> peft(adapter, style = houlsby, activation = gelu) -> finetune(target, learning_rate = 3e-4)\n```",
+        input: &[],
+        output: Artifact::Parametrised,
+        parameters: vec![
+            P::optional(
+                "style",
+                ParameterType::Choice(&["pfeiffer", "houlsby"]),
+                Value::Name("pfeiffer".into()),
+                "Where adapters sit.",
+            ),
+            P::optional(
+                "reduction_factor",
+                ParameterType::Int { min: 1, max: 4096 },
+                Value::Int(16),
+                "The hidden size divided by the bottleneck's: 16 makes 48 of 768.",
+            ),
+            P::optional(
+                "activation",
+                ParameterType::Choice(&["relu", "gelu", "swish"]),
+                Value::Name("relu".into()),
+                "Between the two maps.",
+            ),
+        ],
+        reports: false,
+    }
+}
+
+#[cfg(feature = "train")]
+mod run {
+    use std::sync::Arc;
+
+    use burn::tensor::Tensor;
+
+    use crate::hub::tensors::HostTensor;
+    use crate::methods::StageFailure;
+    use crate::nn::delta::SiteDelta;
+    use crate::nn::models::Model;
+    use crate::nn::models::activation::Activation;
+    use crate::nn::models::layout::{Part, Role, Slot};
+    use crate::nn::pass::{Pass, site_index};
+    use crate::plan::spec::DeltaSpec;
+    use crate::random::Key;
+
+    /// One bottleneck. Its maps are `{site}.down` and `{site}.up`.
+    #[derive(Debug)]
+    struct Bottleneck {
+        site: String,
+        activation: Activation,
+        /// Whether it sees the block's normalised sum instead of what the block adds.
+        normed: bool,
+    }
+
+    impl SiteDelta for Bottleneck {
+        fn before_norm(&self, pass: &Pass, h: Tensor<2>, norm: &dyn Fn(Tensor<2>) -> Tensor<2>) -> Tensor<2> {
+            let seen = if self.normed { norm(h.clone()) } else { h.clone() };
+            let inner = self.activation.apply(pass.linear(&format!("{}.down", self.site), seen)); // [N, m]
+            h + pass.linear(&format!("{}.up", self.site), inner)
+        }
+    }
+
+    pub fn trains(spec: &DeltaSpec, _: usize, parameter: &Slot) -> bool {
+        let norms = spec.name("style") == "houlsby" && parameter.part == Part::Encoder && parameter.is_layer_norm();
+        norms || parameter.part == Part::Delta
+    }
+
+    /// The norms' sites of each layer, after the attention and after the feed-forward.
+    fn norms(model: &Model) -> Vec<[String; 2]> {
+        let mut layers = vec![vec![]; model.layers()];
+        for slot in model.layout().slots.iter().filter(|slot| slot.role == Role::LayerNormWeight) {
+            if let (Some(layer), Some(site)) = (slot.layer, slot.name.strip_suffix(".weight")) {
+                layers[layer].push(site.to_owned());
+            }
+        }
+        layers.into_iter().filter_map(|sites| sites.try_into().ok()).collect()
+    }
+
+    pub fn attach(spec: &DeltaSpec, model: &mut Model, seed: u64) -> Result<(), StageFailure> {
+        let houlsby = spec.name("style") == "houlsby";
+        let activation = match spec.name("activation") {
+            "gelu" => Activation::Gelu,
+            "swish" => Activation::Silu,
+            _ => Activation::Relu,
+        };
+        let hidden = model.hidden_size();
+        let bottleneck = hidden.div_ceil(spec.int("reduction_factor") as usize);
+        // Adapters that are there already keep their names.
+        let number = (0..).find(|number| !model.parameters.keys().any(|name| name.starts_with(&prefix(*number))));
+        let prefix = prefix(number.expect("a model has finitely many parameters"));
+        for (layer, [attention, output]) in norms(model).into_iter().enumerate() {
+            for (place, norm) in [("attention", attention), ("output", output)] {
+                if place == "attention" && !houlsby {
+                    continue;
+                }
+                let site = format!("{prefix}layer.{layer}.{place}");
+                for (map, outputs, inputs) in [("down", bottleneck, hidden), ("up", hidden, bottleneck)] {
+                    let name = format!("{site}.{map}.weight");
+                    let key = Key::new(seed, "init").at(site_index(&name));
+                    let draw = |at| if houlsby { 1e-3 * cut_normal(key, at) } else { 0.02 * key.normal(at) };
+                    let data = (0..(outputs * inputs) as u64).map(draw).collect();
+                    model.add_parameter(name, Role::Weight, &HostTensor { shape: vec![outputs, inputs], data });
+                    let zeros = HostTensor { shape: vec![outputs], data: vec![0.0; outputs] };
+                    model.add_parameter(format!("{site}.{map}.bias"), Role::Bias, &zeros);
+                }
+                model.set_delta(norm, Arc::new(Bottleneck { site, activation, normed: !houlsby }));
+            }
+        }
+        Ok(())
+    }
+
+    fn prefix(number: usize) -> String {
+        format!("adapters.{number}.")
+    }
+
+    /// A standard normal draw within two deviations: the first of a few that is, 5 % are not.
+    fn cut_normal(key: Key, at: u64) -> f32 {
+        const DRAWS: u64 = 8;
+        let mut draws = (0..DRAWS).map(|draw| key.normal(at * DRAWS + draw));
+        draws.find(|value| value.abs() <= 2.0).unwrap_or(0.0)
+    }
+}
+
+#[cfg(all(test, feature = "train"))]
+mod tests {
+    use super::super::oracle;
+    use super::*;
+    use crate::nn::models::layout::Part;
+    use crate::plan::spec::DeltaSpec;
+
+    const STYLES: [(&str, usize); 2] = [("pfeiffer", 1), ("houlsby", 2)];
+
+    fn spec(style: &str) -> DeltaSpec {
+        let style = ("style", Value::Name(style.into()));
+        let smooth = ("activation", Value::Name("gelu".into()));
+        oracle::spec("adapter", &[style, ("reduction_factor", Value::Int(3)), smooth])
+    }
+
+    /// 2 m d + m + d an adapter: Houlsby et al. 2019, section 2.1. Here d = 8, m = 8 / 3 rounded up.
+    #[test]
+    fn as_many_parameters_are_added_as_the_paper_counts() {
+        for (style, places) in STYLES {
+            let model = oracle::attached(&spec(style));
+            let added = model.layout().count(|slot| slot.part == Part::Delta);
+            assert_eq!(added, 2 * places * (2 * 3 * 8 + 3 + 8), "{style}");
+        }
+    }
+
+    #[test]
+    fn training_starts_near_the_model_and_exactly_at_it_where_the_second_map_is_zero() {
+        let before = oracle::evaluated(&oracle::model());
+        for (style, _) in STYLES {
+            let mut model = oracle::attached(&spec(style));
+            oracle::assert_close(&oracle::evaluated(&model), &before, 0.05);
+            assert_ne!(oracle::evaluated(&model), before, "{style}");
+            let names: Vec<String> =
+                model.parameters.keys().filter(|name| name.ends_with("up.weight")).cloned().collect();
+            for name in names {
+                let mut zero = model.parameters[&name].weight.to_host();
+                zero.data.fill(0.0);
+                oracle::set(&mut model, &name, &zero);
+            }
+            oracle::assert_close(&oracle::evaluated(&model), &before, 1e-6);
+        }
+    }
+
+    #[test]
+    fn gradients_of_adapters_are_those_of_finite_differences() {
+        oracle::has_gradients(&spec("pfeiffer"), 2 * 4);
+        // The norms of two layers and of the embeddings train too.
+        oracle::has_gradients(&spec("houlsby"), 2 * 2 * 4 + 2 * 5);
+    }
+
+    #[test]
+    fn training_adapters_learns_more_than_the_head_alone() {
+        for (style, _) in STYLES {
+            oracle::learns(&spec(style), 2e-2);
+        }
+    }
+}

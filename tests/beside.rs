@@ -1,0 +1,135 @@
+//! Deltas that stay beside their model, from stage to stage: adapters in a store, and what is made of them.
+#![cfg(feature = "train")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use ftp::methods::bundle::Bundle;
+use ftp::methods::predict::{Answer, Predictor};
+use ftp::store::{Manifest, Store};
+
+const PIPELINE: &str = "\
+let corpus = text(\"corpus.txt\")
+let target = labelled(\"target/{train,dev,test}.jsonl\")
+
+set pretrain(
+  corpus = corpus, vocab_size = 200, hidden_size = 16, num_hidden_layers = 2, num_attention_heads = 2,
+  max_length = 32, epochs = 1, batch_size = 8, learning_rate = 1e-3,
+)
+set intermediate(epochs = 1, max_length = 32, learning_rate = 1e-2)
+set finetune(epochs = 2, max_length = 32, learning_rate = 1e-2)
+
+let adapted = pretrain -> peft(adapter, style = houlsby, reduction_factor = 4) -> intermediate(task = target)
+pipeline stacked = adapted -> peft(adapter, reduction_factor = 4) -> finetune(target) -> finetune(target, epochs = 1)
+pipeline mixed = adapted -> peft(lora, rank = 2) -> finetune(target)
+pipeline soup = adapted -> each(seed in [1, 2]) finetune(target) -> average
+";
+
+fn rows(split: &str, count: usize) -> Vec<(String, &'static str)> {
+    let word = |n: usize| if n.is_multiple_of(2) { ("good cat", "good") } else { ("bad dog", "bad") };
+    (0..count).map(|n| (format!("the {} {n} of {split}", word(n).0), word(n).1)).collect()
+}
+
+fn project(pipeline: &str) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().expect("a directory");
+    let root = directory.path();
+    fs::write(root.join("p.ftp"), pipeline).expect("written");
+    let corpus: String = (0..60).map(|n| format!("the good cat {n} sat and saw {} bad dogs\n", n % 7)).collect();
+    fs::write(root.join("corpus.txt"), corpus).expect("written");
+    fs::create_dir(root.join("target")).expect("made");
+    for (split, count) in [("train", 32), ("dev", 8), ("test", 11)] {
+        let line = |(text, label): (String, &str)| format!("{{\"text\": \"{text}\", \"label\": \"{label}\"}}\n");
+        let text: String = rows(split, count).into_iter().map(line).collect();
+        fs::write(root.join(format!("target/{split}.jsonl")), text).expect("written");
+    }
+    directory
+}
+
+fn ftp(project: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ftp"));
+    command.current_dir(project).env("FTP_STORE", project.join("store")).args(arguments);
+    command.output().expect("ftp starts")
+}
+
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("an entry").path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+/// The results that have scores on the test split.
+fn evaluated(project: &Path) -> Vec<Manifest> {
+    let read = |path: PathBuf| -> serde_json::Value { serde_json::from_slice(&fs::read(path).unwrap()).unwrap() };
+    let results = files(&project.join("store/results")).into_iter().map(read);
+    let manifests = results.map(|found| found.get("manifest").cloned().unwrap_or(found));
+    manifests
+        .map(|manifest| serde_json::from_value::<Manifest>(manifest).expect("a manifest"))
+        .filter(|manifest| manifest.summary["metrics"]["test"]["loss"].is_number())
+        .collect()
+}
+
+#[test]
+fn a_model_opened_with_its_adapters_says_what_it_said_when_it_was_trained() {
+    let project = project(PIPELINE);
+    let output = ftp(project.path(), &["run", "p.ftp"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let store = Store::open(project.path().join("store")).unwrap();
+    let found = evaluated(project.path());
+    // The adapted model, two stages of `stacked`, one of `mixed`, two seeds and their mean.
+    assert_eq!(found.len(), 7);
+    let (texts, labels): (Vec<String>, Vec<&str>) = rows("test", 11).into_iter().unzip();
+    for manifest in found {
+        let bundle = Bundle::open(&store, &manifest.output).unwrap();
+        let adapters = bundle.tensors.keys().filter(|name| name.starts_with("adapters.0.")).count();
+        assert_eq!(adapters, 2 * 2 * 4, "{}", manifest.label);
+        assert!(bundle.tensors.keys().all(|name| !name.contains("lora")), "what folds is folded");
+        assert_eq!(
+            Bundle::open(&store, &manifest.output).unwrap().tidy().err().unwrap().code,
+            "ftp::publish::delta_beside"
+        );
+        let (answers, _) = Predictor::new(bundle, 32, "cpu").unwrap().label(&texts).unwrap();
+        let losses = answers.iter().zip(&labels).map(|(answer, wanted)| match answer {
+            Answer::Label { probabilities, .. } => {
+                -f64::from(probabilities.iter().find(|(label, _)| label == wanted).unwrap().1).ln()
+            }
+            Answer::Score(_) => panic!("a class was asked for"),
+        });
+        let (loss, told) = (losses.sum::<f64>() / 11.0, &manifest.summary["metrics"]["test"]["loss"]);
+        assert!((loss - told.as_f64().unwrap()).abs() < 1e-3, "{}: {loss} {told}", manifest.label);
+    }
+}
+
+#[test]
+fn a_later_delta_stores_its_own_parameters_only_and_leaves_the_adapters_below_alone() {
+    let project = project(PIPELINE);
+    let output = ftp(project.path(), &["run", "p.ftp", "stacked"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let store = Store::open(project.path().join("store")).unwrap();
+    let deltas: Vec<Manifest> =
+        evaluated(project.path()).into_iter().filter(|found| found.files.contains_key("delta.safetensors")).collect();
+    assert_eq!(deltas.len(), 2);
+    let adapters = |manifest: &Manifest, number: &str| {
+        let mut tensors = Bundle::open(&store, &manifest.output).unwrap().tensors;
+        tensors.retain(|name, _| name.starts_with(number));
+        tensors
+    };
+    let (first, second) = match deltas[0].method.as_str() {
+        "intermediate" => (&deltas[0], &deltas[1]),
+        _ => (&deltas[1], &deltas[0]),
+    };
+    assert_eq!(adapters(first, "adapters.0."), adapters(second, "adapters.0."));
+    assert_eq!((adapters(first, "adapters.1.").len(), adapters(second, "adapters.1.").len()), (0, 2 * 4));
+    let stored = fs::read(store.artifact(&second.output).unwrap().path("delta.safetensors").unwrap()).unwrap();
+    let stored = safetensors::SafeTensors::deserialize(&stored).unwrap();
+    let own = |name: &&str| name.starts_with("adapters.1.") || name.starts_with("classifier.");
+    assert!(stored.names().iter().all(own), "{:?}", stored.names());
+}
+
+#[test]
+fn publishing_a_model_with_adapters_is_refused_with_a_reason_and_writes_nothing() {
+    let project = project(&format!("{PIPELINE}publish mixed to \"out\"\n"));
+    let output = ftp(project.path(), &["run", "p.ftp", "mixed"]);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    assert!(!output.status.success() && told.contains("`adapter` stays beside its model"), "{told}");
+    assert!(!project.path().join("out").exists());
+}
