@@ -20,7 +20,7 @@ use super::worker::{Failed, Outcome, Worker, values};
 use crate::event::Event;
 use crate::lang::ir::Program;
 use crate::plan::spec::{Input, StageFailure};
-use crate::plan::{Keyed, Plan, StageInput};
+use crate::plan::{Keyed, Plan, PreImage, StageInput};
 use crate::store::{Lookup, RunEntry, Store, StoreError};
 use crate::syntax::Source;
 
@@ -255,7 +255,9 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn finished(&mut self, stage: usize, result: StageResult) {
+    fn finished(&mut self, stage: usize, mut result: StageResult) {
+        // What the key is made of is the larger part of a manifest, and of no more use here.
+        result.manifest.pre_image = PreImage::default();
         self.report.stages[stage] = Some(result);
         for next in &self.after[stage] {
             self.waits[*next] -= 1;

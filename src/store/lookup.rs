@@ -51,16 +51,26 @@ impl Store {
         };
         match Manifest::from_bytes(&bytes) {
             Ok(manifest) if manifest.key != *key => damaged_manifest(),
-            Ok(manifest) => match self.absence(&manifest) {
-                Some(absence) => Lookup::Miss(absence),
-                None => Lookup::Hit(Box::new(manifest)),
-            },
+            Ok(manifest) => {
+                // The same bytes as those just verified need not be made out once more.
+                let output = fs::read(self.output_path(&manifest.output));
+                let verified = output.is_ok_and(|output| output == bytes);
+                match self.absence_but(&manifest, verified) {
+                    Some(absence) => Lookup::Miss(absence),
+                    None => Lookup::Hit(Box::new(manifest)),
+                }
+            }
             Err(_) => damaged_manifest(),
         }
     }
 
     /// What of a manifest's content is not there, bases included.
     pub(super) fn absence(&self, manifest: &Manifest) -> Option<Absence> {
+        self.absence_but(manifest, false)
+    }
+
+    /// The same, where the output's own manifest may have been `verified` already.
+    fn absence_but(&self, manifest: &Manifest, verified: bool) -> Option<Absence> {
         for (name, file) in &manifest.files {
             let path = self.blob_path(&file.digest);
             match fs::metadata(&path) {
@@ -71,6 +81,9 @@ impl Store {
                 }
                 Err(_) => return Some(Absence::Evicted { missing: name.clone() }),
             }
+        }
+        if verified {
+            return self.absence_of_base(manifest);
         }
         // The output's own manifest is how later stages find it.
         match self.read_output(&manifest.output) {
