@@ -88,6 +88,14 @@ impl Store {
         self.root.join("checkpoints").join(key)
     }
 
+    /// Removes the checkpoint of a key that nobody will compute, unless somebody does right now.
+    pub fn drop_checkpoint(&self, key: &str) {
+        if let Ok(Acquired::Ours(_lease)) = self.acquire(&key.to_owned(), &mut Patience::default()) {
+            // One that stays is collected.
+            let _ = std::fs::remove_file(self.checkpoint(key));
+        }
+    }
+
     fn check_schema(&self) -> Result<(), StoreError> {
         let path = self.root.join("schema");
         match std::fs::read_to_string(&path) {
