@@ -110,18 +110,21 @@ struct StoreArguments {
     /// Where results are kept [default: $FTP_STORE, else ~/.cache/ftp]
     #[arg(long, value_name = "DIR", env = "FTP_STORE")]
     store: Option<PathBuf>,
-    /// What to compute on: cpu, or cuda:0, cuda:1 ...
+    /// What to compute on: cpu, or cuda:0; several GPUs, cuda:0,cuda:1, have a stage each
     #[arg(long, default_value = "cpu", value_parser = device_name)]
     device: String,
 }
 
 /// A device's name; whether there is one is asked where something is computed, not where it is planned.
 fn device_name(text: &str) -> Result<String, String> {
-    let known = match text.split_once(':') {
-        None => text == "cpu" || text == "cuda",
-        Some((kind, index)) => kind == "cuda" && index.parse::<u16>().is_ok(),
-    };
-    if known { Ok(text.to_owned()) } else { Err("a device is `cpu`, or `cuda:0`, `cuda:1` ...".to_owned()) }
+    let gpu = |name: &str| name.strip_prefix("cuda:").is_some_and(|index| index.parse::<u16>().is_ok());
+    let gpus: Vec<&str> = text.split(',').collect();
+    let twice = gpus.iter().enumerate().any(|(at, name)| gpus[..at].contains(name));
+    let known = text == "cpu" || text == "cuda" || (gpus.iter().all(|name| gpu(name)) && !twice);
+    match known {
+        true => Ok(text.to_owned()),
+        false => Err("a device is `cpu`, or `cuda:0`, `cuda:1` ..., or several of these: `cuda:0,cuda:1`".to_owned()),
+    }
 }
 
 /// Runs the command the process arguments name.

@@ -37,10 +37,12 @@ fn target<'p>(program: &'p Program, stage: &Node) -> Option<&'p Node> {
 }
 
 /// One table a labelled set: a row for each pipeline that ends on it, and the baseline.
-pub(super) fn tables(program: &Program, summaries: &IndexMap<usize, Json>) -> String {
+pub(super) fn tables(program: &Program, summaries: &IndexMap<usize, &Json>) -> String {
     let mut by_target: IndexMap<String, Vec<(usize, &Json)>> = IndexMap::new();
     for (index, pipeline) in program.pipelines.iter().enumerate() {
-        let Some(summary) = summaries.get(&index).filter(|summary| summary.get("metrics").is_some()) else { continue };
+        let Some(summary) = summaries.get(&index).copied().filter(|summary| summary.get("metrics").is_some()) else {
+            continue;
+        };
         let Some(set) = target(program, &program.nodes[pipeline.output]) else { continue };
         by_target.entry(set.label.clone()).or_default().push((index, summary));
     }
