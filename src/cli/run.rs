@@ -246,13 +246,17 @@ fn expectations(program: &Program, plan: &Plan, report: &RunReport, sink: &dyn F
         }
         let holds = value.is_some_and(|value| expectation.relation.holds(value, expectation.bound));
         all &= holds;
-        sink(Event::Expectation {
+        let event = Event::Expectation {
             measure: shown,
             value: value.unwrap_or(f64::NAN),
             relation: expectation.relation.symbol().to_owned(),
             bound: expectation.bound,
             holds,
-        });
+        };
+        if let Some(entry) = &report.entry {
+            entry.said(&event);
+        }
+        sink(event);
     }
     all
 }

@@ -91,7 +91,9 @@ pub fn run(
     store.sweep()?;
     let root = store.root().display().to_string();
     sink(Event::RunStarted { file: source.name.clone(), stages: plan.stages.len(), store: root });
-    let entry = Arc::new(store.begin_run(&source.name)?);
+    let set = program.params.iter().filter(|param| param.overridden);
+    let set: Vec<(String, String)> = set.map(|param| (param.name.clone(), param.value.to_string())).collect();
+    let entry = Arc::new(store.begin_run(&source.name, &set)?);
     let report = RunReport {
         stages: vec![None; plan.stages.len()],
         stopped: vec![false; plan.stages.len()],
@@ -200,6 +202,12 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Tells whoever listens, and the record of the run.
+    fn say(&self, event: Event) {
+        self.entry.said(&event);
+        (self.sink)(event);
+    }
+
     /// Whether anything more is begun.
     fn goes_on(&mut self) -> bool {
         if self.options.cancel.load(Ordering::Relaxed) {
@@ -303,7 +311,7 @@ impl<'a> Run<'a> {
 
     fn listen(&mut self, receiver: &Receiver<Message>) {
         match receiver.recv() {
-            Ok(Message::Said(event)) => (self.sink)(event),
+            Ok(Message::Said(event)) => self.say(event),
             Ok(Message::Done(stage, key, outcome)) => self.ended(stage, key, outcome),
             // Not before all threads are done: this one holds a sender, too.
             Err(_) => self.shares.clear(),
@@ -316,12 +324,12 @@ impl<'a> Run<'a> {
         match outcome {
             Ok(Outcome::Interrupted) => self.report.interrupted = true,
             Ok(Outcome::Hit(manifest)) => {
-                (self.sink)(Event::StageHit { stage: label.clone(), key: key.clone() });
+                self.say(Event::StageHit { stage: label.clone(), key: key.clone() });
                 self.finished(stage, StageResult { label, ran: false, key, manifest: *manifest });
             }
             Ok(Outcome::Ran(manifest)) => {
                 let (output, seconds) = (manifest.output.clone(), manifest.record.seconds);
-                (self.sink)(Event::StageFinished { stage: label.clone(), key: key.clone(), output, seconds });
+                self.say(Event::StageFinished { stage: label.clone(), key: key.clone(), output, seconds });
                 self.finished(stage, StageResult { label, ran: true, key, manifest: *manifest });
             }
             Err((failure, log)) => {
@@ -329,7 +337,7 @@ impl<'a> Run<'a> {
                     self.report.stages.iter().flatten().map(|stage| stage.label.clone()).collect();
                 let StageFailure { code, message, help } = failure.clone();
                 let kept = failure::kept(&finished);
-                (self.sink)(Event::StageFailed { stage: label.clone(), code, message, help, kept });
+                self.say(Event::StageFailed { stage: label.clone(), code, message, help, kept });
                 self.report.failed.push(FailedStage { stage, label, key, failure, log });
             }
         }
@@ -358,7 +366,7 @@ impl<'a> Run<'a> {
         }
         self.report.stopped[stage] = true;
         let label = self.plan.stages[stage].label.clone();
-        (self.sink)(Event::StageStopped { stage: label });
+        self.say(Event::StageStopped { stage: label });
         self.release(stage);
     }
 

@@ -1,6 +1,7 @@
 //! The other end: what a stage process does.
 
 use std::any::Any;
+use std::cell::RefCell;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -13,7 +14,7 @@ use crate::event::Event;
 use crate::lang::signature::Artifact;
 use crate::plan::PreImage;
 use crate::plan::spec::{Outcome, StageFailure, StageSpec};
-use crate::store::{Manifest, Product, Store};
+use crate::store::{Journal, Manifest, Product, Store};
 
 /// The file a stage process is started with: what the stage is told, and what committing its result takes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -73,7 +74,13 @@ fn compute(
     let ChildSpec { stage, pre_image, artifact, nonce } = child;
     let store = Store::open(&stage.store)?;
     let (clock, started) = (Instant::now(), SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
-    let outcome = run(&stage, &store, &|event| say(&event))?;
+    let journal = RefCell::new(Journal::default());
+    let sink = |event: Event| {
+        journal.borrow_mut().note(&event);
+        say(&event);
+    };
+    let outcome = run(&stage, &store, &sink)?;
+    journal.into_inner().write(&stage.attempt);
     let product = Product {
         key: stage.key.clone(),
         method: stage.method.clone(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
 use super::error::short;
+use super::journal::JOURNAL;
 use super::{FileEntry, Lookup, Manifest, Record, SCHEMA, Store, StoreError};
 use crate::event::Notice;
 use crate::lang::signature::Artifact;
@@ -45,11 +46,13 @@ impl Store {
             }
             files.insert(name.clone(), self.seal(&path)?);
         }
+        let journal = attempt.join(JOURNAL);
+        let journal = if journal.is_file() { Some(self.seal(&journal)?) } else { None };
         let (label, key) = (product.label.clone(), product.key.clone());
-        let manifest = manifest(product, files);
+        let manifest = manifest(product, files, journal);
         // From the first blob in place to the manifest that names it, nothing may be collected.
         let _guard = self.using()?;
-        for (name, file) in &manifest.files {
+        for (name, file) in manifest.blobs() {
             self.ingest(&attempt.join(name), file)?;
         }
         let committed = self.under_lease(&key, nonce, || self.write(manifest))?;
@@ -71,7 +74,7 @@ impl Store {
     }
 }
 
-fn manifest(product: Product, files: BTreeMap<String, FileEntry>) -> Manifest {
+fn manifest(product: Product, files: BTreeMap<String, FileEntry>, journal: Option<FileEntry>) -> Manifest {
     let Outcome { base, summary, notices, .. } = product.outcome;
     Manifest {
         schema: SCHEMA,
@@ -91,6 +94,7 @@ fn manifest(product: Product, files: BTreeMap<String, FileEntry>) -> Manifest {
             host: super::Process::current().host,
             engine: env!("CARGO_PKG_VERSION").to_owned(),
             notices,
+            journal,
         },
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::journal::JOURNAL;
 use crate::event::Notice;
 use crate::lang::signature::Artifact;
 use crate::lang::world::Digest;
@@ -49,6 +50,9 @@ pub struct Record {
     /// Version of ftp.
     pub engine: String,
     pub notices: Vec<Notice>,
+    /// What the stage said while it ran, a blob; none of results that are older than journals.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub journal: Option<FileEntry>,
 }
 
 const HEAD: &str = "{\"blake3\":\"";
@@ -68,6 +72,12 @@ impl Manifest {
             "ftp": "output", "artifact": artifact, "base": base, "files": files, "summary": sorted(summary),
         });
         blake3::hash(content.to_string().as_bytes()).to_hex().to_string()
+    }
+
+    /// Every blob that the store keeps for this result, by the name it has here.
+    pub fn blobs(&self) -> impl Iterator<Item = (&str, &FileEntry)> {
+        let files = self.files.iter().map(|(name, file)| (name.as_str(), file));
+        files.chain(self.record.journal.iter().map(|file| (JOURNAL, file)))
     }
 
     /// `{"blake3":"<digest of the manifest's bytes>","manifest":{..}}`.

@@ -125,5 +125,5 @@ pub(super) fn identity(path: &Path) -> Result<Option<Identity>, StoreError> {
 
 fn files(manifest: &Manifest) -> impl Iterator<Item = (Digest, String)> + '_ {
     let label = &manifest.label;
-    manifest.files.iter().map(move |(name, file)| (file.digest.clone(), format!("`{name}` of {label}")))
+    manifest.blobs().map(move |(name, file)| (file.digest.clone(), format!("`{name}` of {label}")))
 }
