@@ -4,6 +4,7 @@
 
 mod cache;
 mod check;
+mod diff;
 mod doctor;
 mod explain;
 mod fmt;
@@ -12,10 +13,12 @@ mod help;
 mod layers;
 mod limits;
 mod lock;
+mod log;
 mod lsp;
 mod methods;
 mod new;
 mod params;
+mod past;
 mod plan;
 #[cfg(feature = "train")]
 mod predict;
@@ -27,6 +30,7 @@ mod results;
 #[cfg(feature = "train")]
 mod run;
 mod sarif;
+mod show;
 #[cfg(feature = "train")]
 mod stage;
 mod svg;
@@ -88,6 +92,12 @@ enum Command {
     /// Label texts with a published model
     #[cfg(feature = "train")]
     Predict(predict::Predict),
+    /// List the runs, the last one first
+    Log(log::Log),
+    /// Show a run, or a result: what it was made from, what came of it, what was noted
+    Show(show::Show),
+    /// Compare two runs or results: everything they were made from, and their scores
+    Diff(diff::Diff),
     /// Look after the store: list and pin results, remove what nothing keeps, verify everything
     Cache(cache::Cache),
     /// List the methods, or show the manual page of one
@@ -151,6 +161,9 @@ pub fn main() -> ExitCode {
         Command::Graph(command) => command.run(),
         #[cfg(feature = "train")]
         Command::Predict(command) => command.run(),
+        Command::Log(command) => command.run(),
+        Command::Show(command) => command.run(),
+        Command::Diff(command) => command.run(),
         Command::Cache(command) => command.run(),
         Command::Methods(command) => command.run(),
         Command::New(command) => command.run(),

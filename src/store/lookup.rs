@@ -65,6 +65,22 @@ impl Store {
         }
     }
 
+    /// The manifest of a key, with what the key was made of; `None` when there is none. Its files may be gone.
+    ///
+    /// # Errors
+    /// When it can't be read or is not what was written.
+    pub fn result(&self, key: &Digest) -> Result<Option<Manifest>, StoreError> {
+        let path = self.result_path(key);
+        match fs::read(&path) {
+            Ok(bytes) => match Manifest::from_bytes(&bytes) {
+                Ok(manifest) => Ok(Some(manifest)),
+                Err(why) => Err(StoreError::CorruptManifest { path, why }),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StoreError::io("read", &path)(error)),
+        }
+    }
+
     /// What of a manifest's content is not there, bases included.
     pub(super) fn absence(&self, manifest: &Manifest) -> Option<Absence> {
         self.absence_but(manifest, false)

@@ -9,6 +9,7 @@
 mod artifact;
 mod attempt;
 mod commit;
+mod differences;
 mod error;
 mod files;
 mod gc;
@@ -29,6 +30,7 @@ use std::path::{Path, PathBuf};
 pub use artifact::StoredArtifact;
 pub use attempt::Attempt;
 pub use commit::{Committed, Product};
+pub use differences::Differing;
 pub use error::StoreError;
 pub use files::digest_file;
 pub use gc::{Collection, Part, Removal};
