@@ -257,7 +257,7 @@ impl<'a> Checker<'a> {
             label: String::new(),
             parameters: IndexMap::new(),
             inputs: IndexMap::new(),
-            delta: None,
+            deltas: vec![],
             output,
             source: None,
             span,
@@ -381,6 +381,7 @@ impl<'a> Checker<'a> {
             Slot::Value(value) => Some(Meaning::Value(Literal::from(&value))),
             Slot::Input(flow, _) => Some(Meaning::Flow(flow)),
             Slot::Delta(method) => Some(Meaning::Delta(method)),
+            Slot::Stack(deltas) => Some(Meaning::Stack(deltas)),
             Slot::Recipe(callable, _) => Some(Meaning::Recipe(callable)),
             Slot::Error => None,
         }

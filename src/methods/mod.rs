@@ -4,6 +4,8 @@
 //! and out of the store).
 
 #[cfg(feature = "train")]
+pub mod bases;
+#[cfg(feature = "train")]
 mod beside;
 #[cfg(feature = "train")]
 pub mod bundle;
@@ -19,6 +21,8 @@ mod stage;
 mod supervised;
 #[cfg(feature = "train")]
 mod unsupervised;
+#[cfg(feature = "train")]
+mod virtual_tokens;
 
 mod adapt;
 mod adapter;
@@ -34,9 +38,15 @@ mod last_layers;
 mod lora;
 #[cfg(all(test, feature = "train"))]
 mod oracle;
+mod p_tuning;
 mod pairs;
+mod pal;
 mod peft;
+#[cfg(all(test, feature = "train"))]
+mod peft_parity;
+mod prefix;
 mod pretrain;
+mod prompt;
 mod select;
 mod text;
 
@@ -114,6 +124,10 @@ const METHODS: &[Method] = &[
     lora::METHOD,
     ia3::METHOD,
     adapter::METHOD,
+    prompt::METHOD,
+    p_tuning::METHOD,
+    prefix::METHOD,
+    pal::METHOD,
     last_layers::METHOD,
 ];
 

@@ -46,8 +46,8 @@ impl Stage<'_> {
     fn key_of_all_snapshots(&self) -> String {
         let mut spec = self.spec.clone();
         spec.parameters.shift_remove("snapshot");
-        let StageSpec { method, version, parameters, delta, inputs, device, .. } = spec;
-        let told = serde_json::json!([method, version, parameters, delta, inputs, device]);
+        let StageSpec { method, version, parameters, deltas, inputs, device, .. } = spec;
+        let told = serde_json::json!([method, version, parameters, deltas, inputs, device]);
         blake3::hash(told.to_string().as_bytes()).to_hex().to_string()
     }
 
