@@ -208,6 +208,56 @@ fn several_deltas_over_one_base_answer_in_one_process_and_read_it_once() {
     assert!(Bundle::open(&store, &found[1].output).is_err());
 }
 
+const LANGUAGES: &str = "\
+let other = text(\"other.txt\")
+let small = pretrain(
+  corpus = corpus, vocab_size = 200, hidden_size = 16, num_hidden_layers = 2, num_attention_heads = 2,
+  max_length = 32, epochs = 1, batch_size = 8, learning_rate = 1e-3,
+)
+set adapt(epochs = 1, max_length = 32, learning_rate = 1e-2, batch_size = 8)
+set finetune(epochs = 2, max_length = 32, learning_rate = 1e-2)
+let language = stack(adapter(reduction_factor = 2), invertible)
+let english  = small -> peft(language) -> adapt(corpus)
+let german   = small -> peft(language) -> adapt(other)
+pipeline task      = english -> peft(adapter, reduction_factor = 4) -> finetune(target)
+pipeline zero_shot = task -> swap(german, target)
+pipeline back      = zero_shot -> swap(english, target)
+pipeline wrong     = task -> swap(small, target)
+";
+
+#[test]
+fn language_adapters_are_swapped_under_a_task_adapter_that_stays_as_it_is() {
+    let data = PIPELINE.lines().take(2).map(|line| format!("{line}\n")).collect::<String>();
+    let project = project(&(data + LANGUAGES));
+    let other: String = (0..60).map(|n| format!("die gute katze {n} sah {} boese hunde\n", n % 7)).collect();
+    fs::write(project.path().join("other.txt"), other).expect("written");
+    let output = ftp(project.path(), &["run", "p.ftp", "task", "zero_shot", "back"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let store = Store::open(project.path().join("store")).unwrap();
+    let manifest = |pipeline: &str| match store.lookup(&store.find(pipeline).unwrap()) {
+        ftp::store::Lookup::Hit(manifest) => *manifest,
+        ftp::store::Lookup::Miss(_) => panic!("{pipeline} was run"),
+    };
+    let (task, zero_shot, back) = (manifest("task"), manifest("zero_shot"), manifest("back"));
+    for manifest in [&task, &zero_shot, &back] {
+        let (loss, told) = (test_loss(&store, manifest), manifest.summary["metrics"]["test"]["loss"].as_f64().unwrap());
+        assert!((loss - told).abs() < 1e-3, "{loss} {told}");
+    }
+    let losses = [&task, &zero_shot, &back].map(|manifest| test_loss(&store, manifest));
+    assert!(losses[0] == losses[2] && losses[0] != losses[1], "{losses:?}");
+    let tensors = |manifest: &Manifest| Bundle::open(&store, &manifest.output).unwrap().tensors;
+    let (before, after) = (tensors(&task), tensors(&zero_shot));
+    let of_language = |name: &str| name.starts_with("adapters.0.") || name.starts_with("invertibles.0.");
+    assert_eq!(before.len(), after.len());
+    for (name, tensor) in &before {
+        // Biases too: those of a language's `down` maps move with its other weights.
+        assert_eq!(tensor != &after[name], of_language(name), "{name}");
+    }
+    let output = ftp(project.path(), &["run", "p.ftp", "wrong"]);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    assert!(!output.status.success() && told.contains("ftp::swap::different_models"), "{told}");
+}
+
 #[test]
 fn publishing_a_model_with_adapters_is_refused_with_a_reason_and_writes_nothing() {
     let project = project(&format!("{PIPELINE}publish mixed to \"out\"\n"));

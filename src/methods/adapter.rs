@@ -60,6 +60,9 @@ stage without `peft`. A later `peft(..)` keeps them as they are; with another `a
 }
 
 #[cfg(feature = "train")]
+pub(super) use run::activation;
+
+#[cfg(feature = "train")]
 mod run {
     use std::sync::Arc;
 
@@ -100,11 +103,7 @@ mod run {
 
     pub fn attach(spec: &DeltaSpec, model: &mut Model, seed: u64) -> Result<(), StageFailure> {
         let houlsby = spec.name("style") == "houlsby";
-        let activation = match spec.name("activation") {
-            "gelu" => Activation::Gelu,
-            "swish" => Activation::Silu,
-            _ => Activation::Relu,
-        };
+        let activation = activation(spec);
         let hidden = model.hidden_size();
         let bottleneck = hidden.div_ceil(spec.int("reduction_factor") as usize);
         let prefix = free_prefix(model, "adapters");
@@ -128,6 +127,15 @@ mod run {
             }
         }
         Ok(())
+    }
+
+    /// Of `activation`.
+    pub fn activation(spec: &DeltaSpec) -> Activation {
+        match spec.name("activation") {
+            "gelu" => Activation::Gelu,
+            "swish" => Activation::Silu,
+            _ => Activation::Relu,
+        }
     }
 
     /// A standard normal draw within two deviations: the first of a few that is, 5 % are not.

@@ -175,8 +175,20 @@ pub(super) fn hand_over(
             beside::add(&mut config, spec);
         }
     }
-    hub::write_config(&stage.spec.attempt, &config)?;
-    hub::write_safetensors(&stage.file(DELTA), &changed)?;
+    write_delta(stage, base, &config, &changed, summary, notices)
+}
+
+/// Hands over a delta over a result in the store: only the tensors it changed.
+pub(super) fn write_delta(
+    stage: &Stage,
+    base: Digest,
+    config: &serde_json::Value,
+    changed: &Tensors,
+    summary: serde_json::Value,
+    notices: Vec<Notice>,
+) -> Result<Outcome, StageFailure> {
+    hub::write_config(&stage.spec.attempt, config)?;
+    hub::write_safetensors(&stage.file(DELTA), changed)?;
     Ok(Outcome { files: vec![CONFIG.into(), DELTA.into()], base: Some(base), summary, notices })
 }
 

@@ -33,6 +33,7 @@ mod finetune;
 mod hf;
 mod ia3;
 mod intermediate;
+mod invertible;
 mod labelled;
 mod last_layers;
 mod lora;
@@ -48,6 +49,7 @@ mod prefix;
 mod pretrain;
 mod prompt;
 mod select;
+mod swap;
 mod text;
 
 use std::sync::LazyLock;
@@ -120,10 +122,12 @@ const METHODS: &[Method] = &[
     select::METHOD,
     average::METHOD,
     ensemble::METHOD,
+    swap::METHOD,
     bitfit::METHOD,
     lora::METHOD,
     ia3::METHOD,
     adapter::METHOD,
+    invertible::METHOD,
     prompt::METHOD,
     p_tuning::METHOD,
     prefix::METHOD,

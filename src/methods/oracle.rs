@@ -45,26 +45,30 @@ pub fn model() -> Model {
 }
 
 pub fn model_of(tensors: &Tensors) -> Model {
+    model_with(&Head::Sequence(task()), tensors)
+}
+
+fn model_with(head: &Head, tensors: &Tensors) -> Model {
     let config = json!({
         "model_type": "bert", "vocab_size": 30, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2,
         "intermediate_size": 12, "max_position_embeddings": 16, "initializer_range": 0.3,
         "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0,
     });
-    let mut model = Model::new(&config, tensors, &Head::Sequence(task()), 5, &Device::flex()).unwrap().0;
+    let mut model = Model::new(&config, tensors, head, 5, &Device::flex()).unwrap().0;
     model.precision = Precision::F32Strict;
     model
 }
 
 pub fn attached(spec: &DeltaSpec) -> Model {
-    stacked(std::slice::from_ref(spec))
+    let mut model = model();
+    attach(&mut model, std::slice::from_ref(spec));
+    model
 }
 
-fn stacked(specs: &[DeltaSpec]) -> Model {
-    let mut model = model();
+fn attach(model: &mut Model, specs: &[DeltaSpec]) {
     for spec in specs {
-        (delta(&spec.method).unwrap().attach)(spec, &mut model, 5).unwrap();
+        (delta(&spec.method).unwrap().attach)(spec, model, 5).unwrap();
     }
-    model
 }
 
 /// Attached, and moved away from the pretrained model as training would do.
@@ -73,16 +77,20 @@ pub fn moved(spec: &DeltaSpec) -> Model {
 }
 
 fn moved_stack(specs: &[DeltaSpec]) -> Model {
-    let mut model = stacked(specs);
-    let delta: Vec<String> = delta_names(&model);
-    for name in delta {
+    let mut model = model();
+    attach_moved(&mut model, specs);
+    model
+}
+
+fn attach_moved(model: &mut Model, specs: &[DeltaSpec]) {
+    attach(model, specs);
+    for name in delta_names(model) {
         let mut value = model.parameters[&name].weight.to_host();
         for (at, value) in value.data.iter_mut().enumerate() {
             *value += 0.5 * (at as f32 * 0.7 + name.len() as f32).sin();
         }
-        set(&mut model, &name, &value);
+        set(model, &name, &value);
     }
-    model
 }
 
 fn delta_names(model: &Model) -> Vec<String> {
@@ -165,9 +173,7 @@ pub fn gradients(spec: &DeltaSpec, model: &mut Model) -> Tensors {
     let (trains, layers) = (delta(&spec.method).unwrap().trains, model.layers());
     model.train_only(|slot| trains(spec, layers, slot));
     let pass = model.training_pass(Key::new(1, "dropout"));
-    let weights = HostTensor { shape: vec![2, 3], data: weights().to_vec() };
-    let Some(Weight::Matrix(weights)) = Weight::from_host(&weights, &Device::flex()) else { unreachable!("a matrix") };
-    let loss = (logits(model, &pass) * Tensor::from_inner(weights)).sum();
+    let loss = (logits(model, &pass) * Tensor::from_inner(weights_tensor())).sum();
     pass.gradients(loss).into_iter().map(|(name, gradient)| (name, gradient.to_host())).collect()
 }
 
@@ -175,8 +181,41 @@ fn weights() -> [f32; 6] {
     std::array::from_fn(|at| (at as f32 + 0.5).cos())
 }
 
+/// As [`has_gradients`], of the logits of words under a masked-language-model head.
+pub fn has_word_gradients(spec: &DeltaSpec, tensors: usize) {
+    let mut model = model_with(&Head::MaskedLm, &Tensors::new());
+    attach_moved(&mut model, std::slice::from_ref(spec));
+    let (trains, layers) = (delta(&spec.method).unwrap().trains, model.layers());
+    model.train_only(|slot| trains(spec, layers, slot));
+    let words = |model: &Model, pass: &Pass| {
+        let batch = Batch::pack(&[encoding(&[2, 7, 9, 3]), encoding(&[2, 11, 3])]);
+        let wanted = batch.tokens_at([1, 5].into());
+        let logits = model.mlm_logits(pass, model.encode_at(pass, &batch, &wanted)); // [2, 30]
+        logits.narrow(1, 4, 3)
+    };
+    let pass = model.training_pass(Key::new(1, "dropout"));
+    let loss = (words(&model, &pass) * Tensor::from_inner(weights_tensor())).sum();
+    let gradients: Tensors =
+        pass.gradients(loss).into_iter().map(|(name, gradient)| (name, gradient.to_host())).collect();
+    assert_eq!(gradients.len(), tensors);
+    for (name, gradient) in &gradients {
+        let evaluated = |model: &Model| Weight::Matrix(words(model, &model.evaluating_pass())).to_host().data;
+        is_slope_of(&mut model, name, gradient, &evaluated);
+    }
+}
+
+fn weights_tensor() -> Tensor<2> {
+    let weights = HostTensor { shape: vec![2, 3], data: weights().to_vec() };
+    let Some(Weight::Matrix(weights)) = Weight::from_host(&weights, &Device::flex()) else { unreachable!("a matrix") };
+    weights
+}
+
 /// Whether a parameter's gradient is the central differences of the sum of weighted logits.
 pub fn is_slope(model: &mut Model, name: &str, gradient: &HostTensor) {
+    is_slope_of(model, name, gradient, &evaluated);
+}
+
+fn is_slope_of(model: &mut Model, name: &str, gradient: &HostTensor, logits: &dyn Fn(&Model) -> Vec<f32>) {
     let objective = |logits: Vec<f32>| logits.iter().zip(weights()).map(|(x, w)| f64::from(x * w)).sum::<f64>();
     let original = model.parameters[name].weight.to_host();
     for at in (0..original.data.len()).step_by(5) {
@@ -184,7 +223,7 @@ pub fn is_slope(model: &mut Model, name: &str, gradient: &HostTensor) {
             let mut changed = original.clone();
             changed.data[at] += distance;
             set(model, name, &changed);
-            objective(evaluated(model))
+            objective(logits(model))
         };
         let slope = (at_distance(1e-2) - at_distance(-1e-2)) / 2e-2;
         let difference = (slope - f64::from(gradient.data[at])).abs();

@@ -146,8 +146,13 @@ impl Stage<'_> {
 
     /// The model left of the arrow.
     pub fn model(&self) -> Result<Bundle, StageFailure> {
+        self.model_in("model")
+    }
+
+    /// A model given as an argument.
+    pub fn model_in(&self, slot: &str) -> Result<Bundle, StageFailure> {
         self.activity("loading the model");
-        match self.input("model")? {
+        match self.input(slot)? {
             Input::Source { facts, .. } => Bundle::from_source(facts),
             Input::Artifact { output } => Bundle::open(self.store, output),
         }

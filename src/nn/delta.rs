@@ -13,7 +13,7 @@ use crate::data::batch::Tokens;
 /// What a delta does at a linear map, a norm, an attention or the word embeddings of a model. Its parameters are among the model's; it reads them from the pass, by
 /// names below the site's.
 pub trait SiteDelta: Debug + Send + Sync {
-    /// What the map sees instead of x. `[T, in]` -> `[T, in]`.
+    /// What the map sees instead of x; at the site of the embeddings' dropout, what the layers see. `[T, in]` -> `[T, in]`.
     fn input(&self, _pass: &Pass, _site: &str, x: Tensor<2>) -> Tensor<2> {
         x
     }

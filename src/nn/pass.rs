@@ -226,6 +226,11 @@ impl<'a> Pass<'a> {
         norm(deltas.iter().fold(h, |h, delta| delta.before_norm(self, h, &norm)))
     }
 
+    /// What the layers see instead of the embeddings, by the deltas at the site of their dropout. x `[T, d]` -> `[T, d]`.
+    pub fn entering(&self, site: &str, x: Tensor<2>) -> Tensor<2> {
+        self.deltas_at(site).iter().fold(x, |x, delta| delta.input(self, site, x))
+    }
+
     /// What deltas at a norm's site add to the sum before it, made of what entered the layer. x `[T, d]` -> `[N, d]`.
     pub fn beside_layer(
         &self,

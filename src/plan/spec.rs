@@ -31,7 +31,7 @@ pub struct StageSpec {
 }
 
 /// A delta method of a `peft(..)` stage.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DeltaSpec {
     pub method: String,
     pub version: u32,

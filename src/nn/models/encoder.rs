@@ -88,7 +88,7 @@ impl Embeddings {
         }
         sum = sum + pass.embedding(&self.position_embeddings, positions);
         let normed = pass.layer_norm(&self.layer_norm, sum, None, dimensions.layer_norm_eps, 0.0);
-        pass.dropout(&self.dropout, normed, dimensions.hidden_dropout_prob)
+        pass.entering(&self.dropout, pass.dropout(&self.dropout, normed, dimensions.hidden_dropout_prob))
     }
 }
 

@@ -3,6 +3,16 @@
 use super::model::Model;
 
 impl Model {
+    /// The name of the site where states enter the layers: the dropout of their embeddings.
+    pub fn entrance(&self) -> &str {
+        &self.architecture.encoder().embeddings.dropout
+    }
+
+    /// The name of the site of the map onto the vocabulary.
+    pub fn decoder(&self) -> &str {
+        self.architecture.decoder()
+    }
+
     /// The probability of dropout of the attentions' probabilities.
     pub fn attention_dropout(&self) -> f32 {
         self.architecture.encoder().dimensions.attention_probs_dropout_prob
