@@ -76,7 +76,9 @@ impl Bundle {
 
     /// Lays a delta over the model it changes: its tensors, and what is computed into the weights.
     pub(super) fn lay(&mut self, artifact: &StoredArtifact) -> Result<(), StageFailure> {
-        self.config = hub::read_json(&artifact.path(CONFIG)?)?;
+        let config = hub::read_json(&artifact.path(CONFIG)?)?;
+        models::keep_layers(&mut self.config, &mut self.tensors, models::layers(&config)?)?;
+        self.config = config;
         models::drop_head(&mut self.tensors);
         self.tensors.extend(hub::read_safetensors(&artifact.path(DELTA)?)?);
         for spec in deltas_of(artifact, TRAINED) {

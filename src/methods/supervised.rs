@@ -26,6 +26,7 @@ pub(super) fn fine_tune(stage: &Stage, slot: &str) -> Result<Outcome, StageFailu
         let message = format!("the old head ({}) was dropped; {set_name} brings its own", old.join(", "));
         stage.notice(&mut notices, Notice::new("ftp::model::head_dropped", message));
     }
+    stability::remove_top(&mut bundle, stage.optional_int("remove_layers").unwrap_or(0) as usize)?;
     let head = Head::Sequence(set.task.clone());
     let (mut model, mut report) = bundle.model(&head, settings.seed, &device)?;
     model.precision = settings.precision;

@@ -18,8 +18,10 @@ mod model;
 mod roberta;
 mod settings;
 mod sites;
+mod top;
 
 pub use error::ModelError;
 pub use head::{Head, drop_head};
 pub use load::LoadReport;
 pub use model::Model;
+pub use top::{keep_layers, layers};
