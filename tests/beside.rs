@@ -199,7 +199,7 @@ fn several_deltas_over_one_base_answer_in_one_process_and_read_it_once() {
     let found = evaluated(project.path());
     let mut bases = ftp::methods::bases::Bases::keeping();
     let first = bases.open(&store, &found[0].output).unwrap();
-    let below = ftp::methods::bases::Bases::below(&store, &found[0].output).unwrap().expect("a whole model");
+    let below = ftp::methods::bases::Bases::below(&store, &found[0].output).unwrap();
     let blob = files(&project.path().join("store/blobs")).into_iter().find(|path| path.ends_with(&below)).unwrap();
     fs::remove_file(blob).unwrap();
     let second = bases.open(&store, &found[1].output).unwrap();
@@ -256,6 +256,52 @@ fn language_adapters_are_swapped_under_a_task_adapter_that_stays_as_it_is() {
     let output = ftp(project.path(), &["run", "p.ftp", "wrong"]);
     let told = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
     assert!(!output.status.success() && told.contains("ftp::swap::different_models"), "{told}");
+}
+
+const FUSION: &str = "\
+let small = pretrain(
+  corpus = corpus, vocab_size = 200, hidden_size = 16, num_hidden_layers = 2, num_attention_heads = 2,
+  max_length = 32, epochs = 1, batch_size = 8, learning_rate = 1e-3,
+)
+set intermediate(epochs = 2, max_length = 32, learning_rate = 1e-2)
+set finetune(epochs = 2, max_length = 32, learning_rate = 1e-2)
+pipeline one   = small -> peft(adapter, reduction_factor = 4) -> intermediate(task = target)
+pipeline two   = small -> peft(adapter, reduction_factor = 2) -> finetune(target)
+pipeline fused = [one, two] -> fusion -> finetune(target)
+pipeline wrong = [one, two -> peft(adapter) -> finetune(target)] -> fusion -> finetune(target)
+";
+
+#[test]
+fn fused_adapters_stay_as_they_are_and_only_the_attention_over_them_is_stored() {
+    let data = PIPELINE.lines().take(2).map(|line| format!("{line}\n")).collect::<String>();
+    let project = project(&(data + FUSION));
+    let output = ftp(project.path(), &["run", "p.ftp", "fused"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let store = Store::open(project.path().join("store")).unwrap();
+    let found = evaluated(project.path());
+    assert_eq!(found.len(), 3);
+    let fused = |manifest: &&Manifest| manifest.summary["trained_delta"]["method"] == "fusion";
+    let (fused, members): (Vec<&Manifest>, Vec<&Manifest>) = found.iter().partition(fused);
+    let (loss, told) = (test_loss(&store, fused[0]), fused[0].summary["metrics"]["test"]["loss"].as_f64().unwrap());
+    assert!((loss - told).abs() < 1e-3, "{loss} {told}");
+    let stored = fs::read(store.artifact(&fused[0].output).unwrap().path("delta.safetensors").unwrap()).unwrap();
+    let stored = safetensors::SafeTensors::deserialize(&stored).unwrap();
+    let own = |name: &&str| ["fusions.0.layer.", "classifier.", "bert.pooler."].iter().any(|of| name.starts_with(of));
+    assert!(stored.names().iter().all(own), "{:?}", stored.names());
+    let tensors = Bundle::open(&store, &fused[0].output).unwrap().tensors;
+    for member in members {
+        // Fused in the order of the list: the narrow one first.
+        let number = usize::from(member.method == "finetune");
+        for (name, tensor) in Bundle::open(&store, &member.output).unwrap().tensors {
+            if let Some(rest) = name.strip_prefix("adapters.0.") {
+                let here = format!("fusions.0.adapter.{number}.{}", rest.replace(".output.", "."));
+                assert!(tensors[&here] == tensor, "{here}");
+            }
+        }
+    }
+    let output = ftp(project.path(), &["run", "p.ftp", "wrong"]);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    assert!(!output.status.success() && told.contains("ftp::fusion::different_models"), "{told}");
 }
 
 #[test]

@@ -60,7 +60,7 @@ stage without `peft`. A later `peft(..)` keeps them as they are; with another `a
 }
 
 #[cfg(feature = "train")]
-pub(super) use run::activation;
+pub(super) use run::{activation, activation_named};
 
 #[cfg(feature = "train")]
 mod run {
@@ -131,7 +131,11 @@ mod run {
 
     /// Of `activation`.
     pub fn activation(spec: &DeltaSpec) -> Activation {
-        match spec.name("activation") {
+        activation_named(spec.name("activation"))
+    }
+
+    pub fn activation_named(name: &str) -> Activation {
+        match name {
             "gelu" => Activation::Gelu,
             "swish" => Activation::Silu,
             _ => Activation::Relu,

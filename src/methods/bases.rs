@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 
-use super::bundle::{ATTACHED, Bundle, CONFIG, DELTA, WEIGHTS, deltas_of, stored_tokenizer};
+use super::bundle::{ATTACHED, Bundle, CONFIG, DELTA, PREPARED, WEIGHTS, deltas_of, stored_tokenizer};
 use crate::hub;
 use crate::hub::tensors::Tensors;
 use crate::lang::world::Digest;
@@ -28,19 +28,17 @@ impl Bases {
     /// # Errors
     /// When something of it is gone or damaged.
     pub fn open(&mut self, store: &Store, output: &Digest) -> Result<Bundle, StageFailure> {
-        let mut above = vec![];
-        let mut artifact = store.artifact(output)?;
-        while !artifact.has(WEIGHTS) {
-            let output = &artifact.manifest.output;
-            let base = artifact.manifest.base.clone().ok_or_else(|| {
-                let message = format!("the artifact {output} has neither weights nor a base");
-                StageFailure::new("ftp::store::no_weights", message)
-            })?;
-            above.push(std::mem::replace(&mut artifact, store.artifact(&base)?));
-        }
+        let (artifact, above) = Self::layers(store, output)?;
         let mut bundle = self.whole(&artifact)?;
-        for delta in above.iter().rev().filter(|artifact| artifact.has(DELTA)) {
-            bundle.lay(delta)?;
+        for (height, artifact) in above.iter().enumerate().rev() {
+            if artifact.has(PREPARED) {
+                let prepared = hub::read_safetensors(&artifact.path(PREPARED)?)?;
+                // Once they were trained over, the values lie beside the model like any delta's.
+                if height == 0 { bundle.prepared = prepared } else { bundle.tensors.extend(prepared) }
+            }
+            if artifact.has(DELTA) {
+                bundle.lay(artifact)?;
+            }
         }
         bundle.deltas = deltas_of(above.first().unwrap_or(&artifact), ATTACHED);
         bundle.origin = Some(output.clone());
@@ -51,16 +49,31 @@ impl Bases {
     ///
     /// # Errors
     /// As [`Bases::open`].
-    pub fn below(store: &Store, output: &Digest) -> Result<Option<Digest>, StageFailure> {
-        let mut next = Some(output.clone());
-        while let Some(output) = next {
-            let manifest = store.artifact(&output)?.manifest;
-            if let Some(file) = manifest.files.get(WEIGHTS) {
-                return Ok(Some(file.digest.clone()));
-            }
-            next = manifest.base;
+    pub fn below(store: &Store, output: &Digest) -> Result<Digest, StageFailure> {
+        Ok(Self::layers(store, output)?.0.manifest.files[WEIGHTS].digest.clone())
+    }
+
+    /// The output digest of the whole model that an artifact lies over.
+    ///
+    /// # Errors
+    /// As [`Bases::open`].
+    pub fn whole_below(store: &Store, output: &Digest) -> Result<Digest, StageFailure> {
+        Ok(Self::layers(store, output)?.0.manifest.output)
+    }
+
+    /// The nearest whole model below an artifact, and what lies over it, from the artifact down.
+    fn layers(store: &Store, output: &Digest) -> Result<(StoredArtifact, Vec<StoredArtifact>), StageFailure> {
+        let mut above = vec![];
+        let mut artifact = store.artifact(output)?;
+        while !artifact.has(WEIGHTS) {
+            let output = &artifact.manifest.output;
+            let base = artifact.manifest.base.clone().ok_or_else(|| {
+                let message = format!("the artifact {output} has neither weights nor a base");
+                StageFailure::new("ftp::store::no_weights", message)
+            })?;
+            above.push(std::mem::replace(&mut artifact, store.artifact(&base)?));
         }
-        Ok(None)
+        Ok((artifact, above))
     }
 
     fn whole(&mut self, artifact: &StoredArtifact) -> Result<Bundle, StageFailure> {
@@ -76,6 +89,6 @@ impl Bases {
             kept.insert(digest, tensors.clone());
         }
         let (config, tokenizer) = (hub::read_json(&artifact.path(CONFIG)?)?, stored_tokenizer(artifact)?);
-        Ok(Bundle { config, tensors, tokenizer, deltas: vec![], origin: None })
+        Ok(Bundle { config, tensors, tokenizer, deltas: vec![], prepared: Tensors::new(), origin: None })
     }
 }

@@ -16,6 +16,7 @@ use crate::hub::tensors::Tensors;
 use crate::lang::world::{Digest, SourceFacts};
 use crate::nn::models::layout::{Part, Slot};
 use crate::nn::models::{self, Head, LoadReport, Model};
+use crate::nn::parameters::Weight;
 use crate::plan::spec::{DeltaSpec, Outcome, StageFailure};
 use crate::store::{Store, StoredArtifact};
 
@@ -26,6 +27,9 @@ pub(super) const CONFIG: &str = "config.json";
 /// Keys of an artifact's summary: the deltas that the next stage trains, and those that were trained. One alone is an
 /// object, a stack is a list.
 pub(super) const ATTACHED: &str = "delta";
+/// Values of parameters that the attached deltas will have.
+pub(super) const PREPARED: &str = "prepared.safetensors";
+
 const TRAINED: &str = "trained_delta";
 
 /// A model in host memory.
@@ -35,6 +39,8 @@ pub struct Bundle {
     pub tokenizer: Tokenizer,
     /// The deltas that the next training stage trains, attached by `peft`; they act in this order.
     pub deltas: Vec<DeltaSpec>,
+    /// Values that parameters of these deltas begin with, instead of draws.
+    pub prepared: Tensors,
     /// Output digest of the artifact it was opened from; none for a source or a fresh model.
     pub origin: Option<Digest>,
 }
@@ -42,7 +48,7 @@ pub struct Bundle {
 impl Bundle {
     /// A model that has no weights yet.
     pub fn fresh(config: serde_json::Value, tokenizer: Tokenizer) -> Self {
-        Self { config, tensors: Tensors::new(), tokenizer, deltas: vec![], origin: None }
+        Self { config, tensors: Tensors::new(), tokenizer, deltas: vec![], prepared: Tensors::new(), origin: None }
     }
 
     /// A model from the user's Hugging Face directory, whose files must still be those the plan was made with.
@@ -66,7 +72,8 @@ impl Bundle {
     pub fn from_directory(path: &Path) -> Result<Self, StageFailure> {
         let directory = hub::Directory::open(path)?;
         let (tensors, tokenizer) = (directory.tensors()?, Tokenizer::load(path)?);
-        Ok(Self { config: directory.config().clone(), tensors, tokenizer, deltas: vec![], origin: None })
+        let (config, prepared) = (directory.config().clone(), Tensors::new());
+        Ok(Self { config, tensors, tokenizer, deltas: vec![], prepared, origin: None })
     }
 
     /// A model from the store: the nearest whole model below the artifact, with every delta above laid over it.
@@ -237,6 +244,7 @@ pub(super) fn choose_trainable(
     for spec in &bundle.deltas {
         (known_delta(spec)?.attach)(spec, model, seed)?;
     }
+    take(model, &bundle.prepared)?;
     let layers = model.layers();
     let is_new = |slot: &Slot| slot.part == Part::Head || new.contains(&slot.name);
     let mut trained: IndexSet<String> = IndexSet::new();
@@ -255,6 +263,26 @@ pub(super) fn choose_trainable(
     }
     model.train_only(|slot| trained.contains(&slot.name) || is_new(slot));
     Ok(())
+}
+
+/// Gives parameters these values.
+fn take(model: &mut Model, values: &Tensors) -> Result<(), StageFailure> {
+    let device = model.device().clone();
+    for (name, value) in values {
+        let parameter = model.parameters.get_mut(name).filter(|parameter| parameter.weight.shape() == value.shape);
+        let Some((parameter, weight)) = parameter.zip(Weight::from_host(value, &device)) else {
+            let message = format!("the model has no place for `{name}`");
+            return Err(StageFailure::new("ftp::peft::incomplete_delta", message));
+        };
+        parameter.weight = weight;
+    }
+    Ok(())
+}
+
+/// The names of the encoder's parameters in models of a configuration.
+pub(super) fn encoder_names(config: &serde_json::Value) -> Result<Vec<String>, StageFailure> {
+    let layout = Model::layout_of(config, &Head::MaskedLm)?;
+    Ok(layout.slots.into_iter().filter(|slot| slot.part == Part::Encoder).map(|slot| slot.name).collect())
 }
 
 /// The run of `peft`: the model stays where it is; the artifact only says which delta trains next. A model that comes from

@@ -30,6 +30,7 @@ mod average;
 mod bitfit;
 mod ensemble;
 mod finetune;
+mod fusion;
 mod hf;
 mod ia3;
 mod intermediate;
@@ -80,10 +81,15 @@ enum Action {
     /// Describes files; the stages that use them read them.
     Source,
     /// Runs as a stage of its own.
-    Stage(fn(&stage::Stage) -> Result<crate::plan::spec::Outcome, crate::plan::spec::StageFailure>),
+    Stage(Run),
     /// Decides what a training stage trains, attached by `peft`.
     Delta(Delta),
+    /// Runs as a stage, which attaches a delta of its own.
+    Attaching(Run, Delta),
 }
+
+#[cfg(feature = "train")]
+type Run = fn(&stage::Stage) -> Result<crate::plan::spec::Outcome, crate::plan::spec::StageFailure>;
 
 /// A delta method: theta = theta_pretrained + delta, and where in the model the delta lives. New heads train in any case.
 #[cfg(feature = "train")]
@@ -127,6 +133,7 @@ const METHODS: &[Method] = &[
     average::METHOD,
     ensemble::METHOD,
     swap::METHOD,
+    fusion::METHOD,
     bitfit::METHOD,
     lora::METHOD,
     ia3::METHOD,
@@ -155,7 +162,7 @@ pub fn run(
 ) -> Result<crate::plan::spec::Outcome, crate::plan::spec::StageFailure> {
     let found = METHODS.iter().find(|method| (method.signature)().name == spec.method);
     match found.map(|method| &method.action) {
-        Some(Action::Stage(run)) => run(&stage::Stage { spec, store, sink }),
+        Some(Action::Stage(run) | Action::Attaching(run, _)) => run(&stage::Stage { spec, store, sink }),
         _ => Err(crate::plan::spec::StageFailure::new(
             "ftp::stage::unknown_method",
             format!("this version of ftp has no stage named `{}`", spec.method),
@@ -168,7 +175,7 @@ pub fn run(
 #[cfg(feature = "train")]
 pub(crate) fn delta(name: &str) -> Option<&'static Delta> {
     METHODS.iter().find(|method| (method.signature)().name == name).and_then(|method| match &method.action {
-        Action::Delta(delta) => Some(delta),
+        Action::Delta(delta) | Action::Attaching(_, delta) => Some(delta),
         _ => None,
     })
 }
