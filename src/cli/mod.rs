@@ -23,6 +23,8 @@ mod project;
 #[cfg(feature = "train")]
 mod publish;
 #[cfg(feature = "train")]
+mod reproduction;
+#[cfg(feature = "train")]
 mod results;
 #[cfg(feature = "train")]
 mod run;

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::Args;
 use indexmap::IndexMap;
 
+use super::project::Project;
 use super::results::{Scores, tables};
-use super::{Exit, FileArguments, StoreArguments, project, publish};
+use super::{Exit, FileArguments, StoreArguments, project, publish, reproduction};
 use crate::event::Event;
 use crate::exec::{self, Options, RunReport};
 use crate::lang::ir::{Measure, Program};
@@ -112,7 +113,7 @@ impl Run {
             }
             return Exit::Failed;
         }
-        let published = publish_all(program, &plan, &report, &store, &project.directory, &sink);
+        let published = publish_all(&project, &plan, &report, &store, &sink);
         let held = expectations(program, &plan, &report, &sink);
         if !self.json {
             print!("{}", tables(program, &summaries(program, &plan, &report)));
@@ -159,21 +160,23 @@ fn summaries(program: &Program, plan: &Plan, report: &RunReport) -> IndexMap<usi
 
 /// Writes what is to be published; says so, with the directories as the user named them.
 fn publish_all(
-    program: &Program,
+    project: &Project,
     plan: &Plan,
     report: &RunReport,
     store: &Store,
-    root: &Path,
     sink: &dyn Fn(Event),
 ) -> Result<Vec<(String, String)>, ()> {
+    let program = &project.program;
     let mut published = vec![];
     let mut failed = false;
     for publication in &program.publications {
         let pipeline = &program.pipelines[publication.pipeline];
         let stage = plan.stage_of(pipeline.output);
         let Some(manifest) = stage.and_then(|stage| report.manifest_of(stage)) else { continue };
-        let directory = root.join(&publication.directory);
-        match publish::publish(store, manifest, &pipeline.name, &directory) {
+        let directory = project.directory.join(&publication.directory);
+        let texts = reproduction::beside(project, plan, report, publication);
+        let publishing = publish::Publication { manifest, pipeline: &pipeline.name, texts };
+        match publish::publish(store, &publishing, &directory) {
             Ok(()) => {
                 let shown = directory.display().to_string();
                 register(report, &pipeline.name, &directory, manifest);

@@ -7,6 +7,7 @@ pub mod diff;
 mod graph;
 pub mod key;
 pub mod reason;
+pub mod reproduce;
 pub mod spec;
 
 pub use graph::{Plan, Stage, StageInput};

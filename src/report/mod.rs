@@ -3,8 +3,10 @@
 //! From outside: [`reporter`] picks a listener; [`table`] lays out results, [`manual`] what
 //! signatures say.
 
+pub mod card;
 mod json;
 pub mod manual;
+pub mod origin;
 mod plain;
 pub mod table;
 mod terminal;
