@@ -35,6 +35,8 @@ pub enum Event {
     Evaluated { stage: String, split: String, epoch: f64, loss: f64, metrics: Vec<(String, f64)> },
     /// Something was dropped, truncated, guessed or ignored; shown again at the end of the run.
     Notice { stage: String, notice: Notice },
+    /// The stage does not run: a race did not keep it, or a model that it takes.
+    StageStopped { stage: String },
     /// The stage's result is committed.
     StageFinished { stage: String, key: String, output: String, seconds: f64 },
     /// The stage failed; `help` says how to mend it, `kept` what survives.

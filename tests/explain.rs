@@ -1,12 +1,12 @@
 //! Every code has a page, and every page's examples are what they claim to be.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
 use ftp::data::FileWorld;
 use ftp::lang::explain::{self, Block, Page};
-use ftp::lang::{self, Checked};
+use ftp::lang::{self, Checked, Diagnostic};
 use ftp::methods;
 use ftp::syntax::Source;
 
@@ -119,6 +119,12 @@ fn data(content: &str, count: usize) -> Vec<u8> {
 
 /// The codes of all findings, and the reports to show when they are not the right ones.
 fn findings(root: &Path, text: &str) -> (BTreeSet<&'static str>, String) {
+    let (found, source) = diagnostics(root, text);
+    let reports: Vec<String> = found.iter().map(|one| one.render(&source, false)).collect();
+    (found.iter().map(|one| one.code).collect(), reports.join("\n"))
+}
+
+fn diagnostics(root: &Path, text: &str) -> (Vec<Diagnostic>, Source) {
     let source = Source::new("example.ftp", text);
     let set: Vec<(String, String)> = text
         .lines()
@@ -129,13 +135,11 @@ fn findings(root: &Path, text: &str) -> (BTreeSet<&'static str>, String) {
         Ok(Checked { warnings, .. }) => warnings,
         Err(diagnostics) => diagnostics.all,
     };
-    (
-        found.iter().map(|one| one.code).collect(),
-        found.iter().map(|one| one.render(&source, false)).collect::<Vec<_>>().join("\n"),
-    )
+    (found, source)
 }
 
-fn examine(page: &Page) {
+/// A directory with all that a page's examples read.
+fn place_of(page: &Page) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path();
     surroundings(root);
@@ -144,6 +148,40 @@ fn examine(page: &Page) {
             write(root, path, &data(content, *count));
         }
     }
+    directory
+}
+
+/// What people see of every code: the wrong example of its page, as `ftp check` reports it.
+#[test]
+fn every_code_points_into_the_file_says_what_to_do_and_reads_as_its_snapshot() {
+    let mut areas: BTreeMap<&str, String> = BTreeMap::new();
+    for page in explain::pages() {
+        let directory = place_of(page);
+        let wrong =
+            page.blocks.iter().filter_map(|block| if let Block::Wrong(text) = block { Some(text) } else { None });
+        for text in wrong {
+            let (found, source) = diagnostics(directory.path(), text);
+            for one in &found {
+                // What is set on the command line is not in the file.
+                let elsewhere = text.contains("# --set ");
+                assert!(elsewhere || one.span.is_some_and(|span| span.file == 0), "{} points nowhere", one.code);
+                assert!(one.help.is_some(), "{} does not say what to do", one.code);
+            }
+            let reports: Vec<String> = found.iter().map(|one| one.render(&source, false)).collect();
+            let area = page.code.split("::").nth(1).unwrap();
+            *areas.entry(area).or_default() += &reports.join("\n");
+        }
+    }
+    for (area, reports) in areas {
+        insta::with_settings!({ snapshot_path => "ui", prepend_module_to_snapshot => false, omit_expression => true }, {
+            insta::assert_snapshot!(format!("code_{area}"), reports);
+        });
+    }
+}
+
+fn examine(page: &Page) {
+    let directory = place_of(page);
+    let root = directory.path();
     let (mut wrong, mut right) = (0, 0);
     for block in &page.blocks {
         match block {

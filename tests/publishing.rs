@@ -54,7 +54,7 @@ fn the_card_says_what_the_model_is_and_nothing_of_the_machine() {
     }
     assert!(!front.contains("license"), "nobody said one:\n{front}");
     for part in [
-        "# best\n\nThe better of two seeds, & \\<nothing> \\| else.",
+        "# best\n\nThe better of two seeds, &amp; &lt;nothing> \\| else.",
         "in this order: `bad`, `good`",
         "It is the best of 2 models by `accuracy` on the dev split",
         "| `target` | `train.jsonl` | train | 48 | `",

@@ -2,31 +2,42 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use ftp::data::FileWorld;
+use ftp::lang;
 use ftp::lang::ir::{Node, Program};
 use ftp::lang::signature::Registry;
 use ftp::lang::value::Value;
 use ftp::lang::world::World;
-use ftp::lang::{self};
-use ftp::plan::Plan;
 use ftp::plan::reproduce::{self, Place, Request};
+use ftp::plan::{Plan, StageInput};
 use ftp::syntax::{self, Source};
 use support::{Table, registry, source};
 
-/// The keys of a pipeline's stages, the last one last, with each stage's key for its output digest.
+/// Of a race, every second one goes on.
+fn stopped(plan: &Plan, stage: usize) -> bool {
+    plan.stages[stage].contest.is_some_and(|contest| contest.number % 2 == 0)
+}
+
+/// The keys of what a pipeline is made of when its races are decided, the last one last, with each stage's key for its
+/// output digest.
 fn keys(program: &Program, plan: &Plan, pipeline: usize) -> Vec<String> {
     let mut keys: Vec<String> = vec![];
+    let inputs = |stage| plan.inputs_left(stage, &|before| stopped(plan, before)).unwrap_or_default();
     for stage in 0..plan.stages.len() {
-        let key = plan.key(program, stage, &|before| keys[before].clone()).key;
+        let key = plan.key_with(program, stage, &inputs(stage), &|before| keys[before].clone()).key;
         keys.push(key);
     }
     let last = plan.stage_of(program.pipelines[pipeline].output).expect("a pipeline has stages");
-    let (mut used, mut open) = (std::collections::BTreeSet::new(), vec![last]);
+    let (mut used, mut open) = (BTreeSet::new(), vec![last]);
     while let Some(stage) = open.pop() {
         if used.insert(stage) {
-            open.extend(plan.stages_before(stage));
+            open.extend(inputs(stage).values().filter_map(|input| match input {
+                StageInput::Stage(before) => Some(*before),
+                StageInput::Source(_) => None,
+            }));
         }
     }
     let mut found: Vec<String> = used.iter().map(|stage| keys[*stage].clone()).collect();
@@ -45,12 +56,23 @@ fn round_trips(text: &str, set: &[(&str, &str)], registry: &Registry, world: &dy
     let set: Vec<(String, String)> = set.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
     let program = lang::check(&source(text), registry, world, &set).unwrap_or_else(|found| panic!("{found}")).program;
     let plan = Plan::new(&program, "cpu");
-    let pipelines = 0..program.pipelines.len();
-    pipelines
+    let stopped = |stage| stopped(&plan, stage);
+    // What a race stopped is not published.
+    let made = |pipeline: &usize| plan.stage_of(program.pipelines[*pipeline].output).is_some_and(|last| !stopped(last));
+    (0..program.pipelines.len())
+        .filter(made)
         .map(|pipeline| {
             let docs = ["What it is.".to_owned(), "a\nb".to_owned()];
-            let request =
-                Request { program: &program, plan: &plan, registry, pipeline, place: &within, root: ".", docs: &docs };
+            let request = Request {
+                program: &program,
+                plan: &plan,
+                registry,
+                pipeline,
+                stopped: &stopped,
+                place: &within,
+                root: ".",
+                docs: &docs,
+            };
             let written = reproduce::write(&request);
             let again = Source::new("reproduce.ftp", written.as_str());
             assert_eq!(syntax::format(&again).as_deref(), Ok(written.as_str()), "it is in the one style");
@@ -103,6 +125,20 @@ fn recipes_modules_lists_and_choices_become_the_stages_they_are() {
     );
     let written = round_trips(&text, &[], &registry(), &Table);
     assert!(written.iter().all(|text| !text.contains("each(") && !text.contains("use ")), "{written:#?}");
+}
+
+#[test]
+#[cfg(feature = "train")]
+fn a_race_is_gone_with_those_that_it_stopped() {
+    let text = format!(
+        "{DATA}pipeline kept = base -> each(seed in 1..5) finetune(target) -> race(keep = 2)
+         pipeline best = kept -> select
+         pipeline soup = [best, base -> finetune(target, seed = 9)] -> average"
+    );
+    let written = round_trips(&text, &[], ftp::methods::registry(), &Table);
+    assert_eq!(written.len(), 4, "two that are kept, and two that are made of them");
+    assert!(written[2].contains("seed = 2") && written[2].contains("seed = 4"), "{}", written[2]);
+    assert!(!written[2].contains("seed = 1") && !written[2].contains("race"), "{}", written[2]);
 }
 
 #[test]

@@ -128,6 +128,7 @@ fn run(
                 method: node.method.clone(),
                 version: node.version,
                 key: keyed.key.clone(),
+                whole: plan.key_of_whole(&program, index, &|before| outputs[before].1.clone()),
                 parameters: parameters.clone(),
                 delta: delta.clone(),
                 inputs: inputs.clone(),
@@ -431,4 +432,35 @@ fn an_interrupted_run_keeps_the_checkpoint_and_the_next_one_resumes() {
     assert!(files(&root.join("store/attempts")).is_empty());
     let told = finish(start(root, "store"));
     assert!(told.contains("pretrain: note: resumed at step"), "{told}");
+}
+
+#[test]
+fn a_training_goes_on_from_where_its_beginning_ended() {
+    let pipelines = PIPELINE.find("pipeline full").expect("there");
+    let beginning = "\
+let light = base -> peft(lora, rank = 2)
+pipeline begun = light -> finetune(target, until = 30 %)
+pipeline whole = light -> finetune(target)
+";
+    let directory = project(&(PIPELINE[..pipelines].replace("EVERY", "1000") + beginning));
+    let root = directory.path();
+    let store = store_in(root, "one after the other");
+    let mut told = Vec::new();
+    let expected = run(root, &store, &|_, _| None, &mut told);
+    let steps = |told: &[(String, Told)]| {
+        let trained = told.iter().filter(|(label, told)| label.starts_with("finetune") && told.steps.is_some());
+        trained.map(|(_, told)| told.steps.expect("it trained")).collect::<Vec<_>>()
+    };
+    // 30 % of six steps an epoch and four epochs: within the second epoch.
+    assert_eq!(steps(&told), [(1, 8), (9, 24)]);
+    assert!(files(&store.root().join("checkpoints")).is_empty());
+
+    let alone = store_in(root, "alone");
+    let forget = |_: &str, _| {
+        let _ = fs::remove_dir_all(alone.root().join("checkpoints"));
+        None
+    };
+    let mut told = Vec::new();
+    assert_eq!(run(root, &alone, &forget, &mut told), expected);
+    assert_eq!(steps(&told), [(1, 8), (1, 24)]);
 }

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 ok, 1 a stage or an expectation failed, 2 usage, 3 the file is wrong, 130 interrupted.
 
+mod bundle;
 mod cache;
 mod check;
 mod doctor;
@@ -90,6 +91,10 @@ enum Command {
     /// Label texts with a published model
     #[cfg(feature = "train")]
     Predict(predict::Predict),
+    /// Pack a file, its modules, data and results into one archive that runs elsewhere
+    Bundle(bundle::Bundle),
+    /// Unpack what `ftp bundle` packed, verified, its results into the store
+    Unbundle(bundle::Unbundle),
     /// Look after the store: list and pin results, remove what nothing keeps, verify everything
     Cache(cache::Cache),
     /// List the methods, or show the manual page of one
@@ -150,6 +155,8 @@ pub fn main() -> ExitCode {
         Command::Graph(command) => command.run(),
         #[cfg(feature = "train")]
         Command::Predict(command) => command.run(),
+        Command::Bundle(command) => command.run(),
+        Command::Unbundle(command) => command.run(),
         Command::Cache(command) => command.run(),
         Command::Methods(command) => command.run(),
         Command::New(command) => command.run(),

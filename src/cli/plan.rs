@@ -63,7 +63,9 @@ impl Plan {
             println!("{}", format!("  {word:4} {}{gap}  {reason}", stage.label).trim_end());
         }
         let hits = status.iter().filter(|status| matches!(status, Status::Hit { .. })).count();
-        println!("{} stages: {hits} in the store, {} to run", status.len(), status.len() - hits);
+        let stopped = status.iter().filter(|status| **status == Status::Stopped).count();
+        let shown = if stopped > 0 { format!(", {stopped} stopped by a race") } else { String::new() };
+        println!("{} stages: {hits} in the store, {} to run{shown}", status.len(), status.len() - hits - stopped);
         Exit::Ok
     }
 }
@@ -165,6 +167,7 @@ fn words(status: &Status, plan: &plan::Plan) -> (&'static str, String) {
     match status {
         Status::Hit { .. } => ("hit", String::new()),
         Status::Run { reason, .. } => ("run", reason.to_string()),
+        Status::Stopped => ("-", "stopped by a race".to_owned()),
         Status::After { stage } => ("run", format!("after {}", plan.stages[*stage].label)),
     }
 }
@@ -174,6 +177,6 @@ fn row(label: &str, status: &Status, plan: &plan::Plan) -> serde_json::Value {
     match status {
         Status::Hit { key, .. } => json!({ "stage": label, "status": word, "key": key }),
         Status::Run { key, .. } => json!({ "stage": label, "status": word, "key": key, "reason": reason }),
-        Status::After { .. } => json!({ "stage": label, "status": word, "reason": reason }),
+        Status::After { .. } | Status::Stopped => json!({ "stage": label, "status": word, "reason": reason }),
     }
 }

@@ -36,6 +36,7 @@ pub(super) fn beside(
         plan,
         registry: methods::registry(),
         pipeline: publication.pipeline,
+        stopped: &|stage| report.stopped.get(stage).copied().unwrap_or_default(),
         place: &|node| place(project, node),
         root: &way_back(&publication.directory),
         docs: &docs,

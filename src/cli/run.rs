@@ -10,7 +10,7 @@ use indexmap::IndexMap;
 use super::project::Project;
 use super::results::{Scores, tables};
 use super::{Exit, FileArguments, StoreArguments, project, publish, reproduction};
-use crate::event::Event;
+use crate::event::{Event, Notice};
 use crate::exec::{self, Options, RunReport};
 use crate::lang::ir::{Measure, Program};
 use crate::plan::Plan;
@@ -172,7 +172,12 @@ fn publish_all(
     for publication in &program.publications {
         let pipeline = &program.pipelines[publication.pipeline];
         let stage = plan.stage_of(pipeline.output);
-        let Some(manifest) = stage.and_then(|stage| report.manifest_of(stage)) else { continue };
+        let Some(manifest) = stage.and_then(|stage| report.manifest_of(stage)) else {
+            let message = format!("{} is not published: a race stopped it", pipeline.name);
+            let notice = Notice::new("ftp::publish::stopped", message);
+            sink(Event::Notice { stage: format!("publish {}", pipeline.name), notice });
+            continue;
+        };
         let directory = project.directory.join(&publication.directory);
         let texts = reproduction::beside(project, plan, report, publication);
         let publishing = publish::Publication { manifest, pipeline: &pipeline.name, texts };
@@ -213,7 +218,13 @@ fn expectations(program: &Program, plan: &Plan, report: &RunReport, sink: &dyn F
     let of = |measure: &Measure| {
         let scores =
             |pipeline| summaries.get(pipeline).and_then(|summary| Scores::new(summary).metric(&measure.metric));
-        let values: Option<Vec<f64>> = measure.pipelines.iter().map(scores).collect();
+        // A fold is over those that a race has left.
+        let left = |pipeline: &&usize| {
+            let stage = plan.stage_of(program.pipelines[**pipeline].output);
+            measure.fold.is_none() || !stage.is_some_and(|stage| report.stopped[stage])
+        };
+        let values: Option<Vec<f64>> = measure.pipelines.iter().filter(left).map(scores).collect();
+        let values = values.filter(|values| !values.is_empty());
         values.map(|values| measure.fold.map_or(values[0], |fold| fold.of(&values)))
     };
     for expectation in &program.expectations {

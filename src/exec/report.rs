@@ -12,6 +12,8 @@ use crate::store::{Manifest, RunEntry};
 pub struct RunReport {
     /// By stage of the plan; none for those that failed or were not come to.
     pub stages: Vec<Option<StageResult>>,
+    /// By stage of the plan: whether a race stopped it, or one that it needs.
+    pub stopped: Vec<bool>,
     /// In the order they failed.
     pub failed: Vec<FailedStage>,
     pub interrupted: bool,

@@ -19,6 +19,7 @@ use super::status::{History, why};
 use super::worker::{Failed, Outcome, Worker, values};
 use crate::event::Event;
 use crate::lang::ir::Program;
+use crate::plan::race::Decision;
 use crate::plan::spec::{Input, StageFailure};
 use crate::plan::{Keyed, Plan, PreImage, StageInput};
 use crate::store::{Lookup, RunEntry, Store, StoreError};
@@ -83,8 +84,12 @@ pub fn run(
     let root = store.root().display().to_string();
     sink(Event::RunStarted { file: source.name.clone(), stages: plan.stages.len(), store: root });
     let entry = Arc::new(store.begin_run(&source.name)?);
-    let report =
-        RunReport { stages: vec![None; plan.stages.len()], entry: Some(entry.clone()), ..RunReport::default() };
+    let report = RunReport {
+        stages: vec![None; plan.stages.len()],
+        stopped: vec![false; plan.stages.len()],
+        entry: Some(entry.clone()),
+        ..RunReport::default()
+    };
     let waits: Vec<usize> = (0..plan.stages.len()).map(|stage| plan.stages_before(stage).count()).collect();
     let mut after: Vec<Vec<usize>> = vec![vec![]; plan.stages.len()];
     for stage in 0..plan.stages.len() {
@@ -98,7 +103,8 @@ pub fn run(
     let Run { mut report, entry, .. } = run;
     report.ran = report.stages.iter().flatten().filter(|stage| stage.ran).count();
     report.hits = report.stages.iter().flatten().count() - report.ran;
-    report.skipped = report.stages.iter().filter(|stage| stage.is_none()).count() - report.failed.len();
+    let stopped = report.stopped.iter().filter(|stopped| **stopped).count();
+    report.skipped = report.stages.iter().filter(|stage| stage.is_none()).count() - report.failed.len() - stopped;
     report.seconds = started.elapsed().as_secs_f64();
     register(&entry, program, plan, &report)?;
     let (ran, hits, skipped) = (report.ran, report.hits, report.skipped);
@@ -175,10 +181,13 @@ impl<'a> Run<'a> {
     where
         'a: 'scope,
     {
-        let results = &self.report.stages;
+        let report = &self.report;
         let output =
-            |before: usize| results[before].as_ref().map_or_else(String::new, |one| one.manifest.output.clone());
-        let keyed = self.plan.key(self.program, stage, &output);
+            |before: usize| report.stages[before].as_ref().map_or_else(String::new, |one| one.manifest.output.clone());
+        let left = self.plan.inputs_left(stage, &|before| report.stopped[before]);
+        let Some(left) = left.filter(|_| !self.loses(stage)) else { return self.stop(stage) };
+        let keyed = self.plan.key_with(self.program, stage, &left, &output);
+        let whole = self.plan.key_of_whole(self.program, stage, &output);
         // A result that is found is in use until the run ends.
         let absence = match self.entry.lookup(&self.plan.stages[stage].label, &keyed.key) {
             Ok(Lookup::Hit(manifest)) => return self.done(stage, &keyed, Ok(Outcome::Hit(manifest))),
@@ -186,7 +195,7 @@ impl<'a> Run<'a> {
             Err(error) => return self.done(stage, &keyed, Err((error.into(), None))),
         };
         let mut inputs = indexmap::IndexMap::new();
-        for (slot, input) in &self.plan.stages[stage].inputs {
+        for (slot, input) in &left {
             match self.input(input) {
                 Ok(input) => inputs.insert(slot.clone(), input),
                 Err(failure) => return self.done(stage, &keyed, Err((failure, None))),
@@ -206,6 +215,7 @@ impl<'a> Run<'a> {
                 label: &plan.stages[stage].label,
                 node: plan.node(program, stage),
                 keyed: &keyed,
+                whole,
                 inputs,
                 device: &plan.device,
                 time_limit: plan.time_limit(program, stage),
@@ -259,6 +269,34 @@ impl<'a> Run<'a> {
         // What the key is made of is the larger part of a manifest, and of no more use here.
         result.manifest.pre_image = PreImage::default();
         self.report.stages[stage] = Some(result);
+        self.release(stage);
+    }
+
+    /// Whether the race it is in does not keep a stage.
+    fn loses(&self, stage: usize) -> bool {
+        self.plan.stages[stage].contest.is_some_and(|contest| {
+            let race = self.report.manifest_of(contest.race);
+            !race.is_some_and(|race| Decision::keeps(&race.summary, contest.number))
+        })
+    }
+
+    /// Leaves out a stage that its race, or that of what it takes, has stopped.
+    fn stop(&mut self, stage: usize) {
+        let report = &self.report;
+        let output =
+            |before: usize| report.stages[before].as_ref().map_or_else(String::new, |one| one.manifest.output.clone());
+        if self.loses(stage) {
+            // Where its beginning ended; it is not gone on with.
+            self.store.drop_checkpoint(&self.plan.key(self.program, stage, &output).key);
+        }
+        self.report.stopped[stage] = true;
+        let label = self.plan.stages[stage].label.clone();
+        (self.sink)(Event::StageStopped { stage: label });
+        self.release(stage);
+    }
+
+    /// What waits for a stage waits no longer for this one.
+    fn release(&mut self, stage: usize) {
         for next in &self.after[stage] {
             self.waits[*next] -= 1;
             if self.waits[*next] == 0 {

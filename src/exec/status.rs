@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use crate::lang::ir::Program;
 use crate::lang::world::Digest;
+use crate::plan::race::Decision;
 use crate::plan::reason::{self, Past};
-use crate::plan::{Keyed, Plan, Reason};
+use crate::plan::{Contest, Keyed, Plan, Reason};
 use crate::store::{Absence, Lookup, Store};
 use crate::syntax::Source;
 
@@ -19,6 +20,8 @@ pub enum Status {
     Hit { key: Digest, output: Digest, summary: serde_json::Value },
     /// It runs.
     Run { key: Digest, reason: Reason },
+    /// It does not run: a race did not keep it, or a model that it takes.
+    Stopped,
     /// It has no key before this stage (an index into the plan's stages) has run.
     After { stage: usize },
 }
@@ -28,15 +31,25 @@ pub fn status(plan: &Plan, program: &Program, source: &Source, store: &Store) ->
     let history = History::new(store);
     let mut all: Vec<Status> = Vec::with_capacity(plan.stages.len());
     for stage in 0..plan.stages.len() {
-        let waits_for = plan.stages_before(stage).find(|before| !matches!(all[*before], Status::Hit { .. }));
+        let known = |before: &usize| matches!(all[*before], Status::Hit { .. } | Status::Stopped);
+        let waits_for = plan.stages_before(stage).find(|before| !known(before));
         if let Some(stage) = waits_for {
             all.push(Status::After { stage });
             continue;
         }
-        let keyed = plan.key(program, stage, &|before| match &all[before] {
+        let kept = |contest: Contest| match &all[contest.race] {
+            Status::Hit { summary, .. } => Decision::keeps(summary, contest.number),
+            _ => false,
+        };
+        let left = plan.inputs_left(stage, &|before| all[before] == Status::Stopped);
+        let Some(left) = left.filter(|_| plan.stages[stage].contest.is_none_or(kept)) else {
+            all.push(Status::Stopped);
+            continue;
+        };
+        let keyed = plan.key_with(program, stage, &left, &|before| match &all[before] {
             Status::Hit { output, .. } => output.clone(),
             // Those were sorted out above.
-            Status::Run { .. } | Status::After { .. } => String::new(),
+            Status::Run { .. } | Status::After { .. } | Status::Stopped => String::new(),
         });
         all.push(match store.lookup(&keyed.key) {
             Lookup::Hit(manifest) => Status::Hit { key: keyed.key, output: manifest.output, summary: manifest.summary },

@@ -14,6 +14,7 @@ use super::stage::ChildSpec;
 use crate::event::Event;
 use crate::lang::ir::{Node, Parameter};
 use crate::lang::value::Value;
+use crate::lang::world::Digest;
 use crate::plan::Keyed;
 use crate::plan::spec::{DeltaSpec, Input, StageFailure, StageSpec};
 use crate::store::{Acquired, Lease, Lookup, Manifest, Patience, RunEntry, Store, StoreError};
@@ -44,6 +45,8 @@ pub(super) struct Worker<'a> {
     pub label: &'a str,
     pub node: &'a Node,
     pub keyed: &'a Keyed,
+    /// Of a training that ends early: the key of the whole one.
+    pub whole: Option<Digest>,
     pub inputs: IndexMap<String, Input>,
     pub device: &'a str,
     pub time_limit: Option<f64>,
@@ -176,6 +179,7 @@ impl Worker<'_> {
             method: self.node.method.clone(),
             version: self.node.version,
             key: self.keyed.key.clone(),
+            whole: self.whole.clone(),
             parameters: values(&self.node.parameters),
             delta,
             inputs: self.inputs.clone(),

@@ -320,6 +320,9 @@ impl<'a> Checker<'a> {
         let given = call.arguments.as_deref().unwrap_or(&[]);
         let arguments = self.arguments(signature, given, call.name.span, strict);
         let before = before.flatten();
+        if signature.output == Artifact::Models {
+            return self.race(signature, call, before, arguments);
+        }
         let mut inputs = IndexMap::new();
         if let Some(flow) = before {
             match flow.artifact {
@@ -343,6 +346,7 @@ impl<'a> Checker<'a> {
             parameters: arguments.parameters,
             inputs,
             delta: arguments.delta,
+            contest: None,
             output: signature.output,
             source: None,
             span: call.span,
@@ -387,6 +391,7 @@ impl<'a> Checker<'a> {
             parameters: arguments.parameters,
             inputs: IndexMap::new(),
             delta: None,
+            contest: None,
             output: signature.output,
             source: facts,
             span: call.span,
@@ -425,6 +430,6 @@ impl<'a> Checker<'a> {
 }
 
 /// `finetune(target)`.
-fn label(method: &str, shown: &[String]) -> String {
+pub(super) fn label(method: &str, shown: &[String]) -> String {
     if shown.is_empty() { method.to_owned() } else { format!("{method}({})", shown.join(", ")) }
 }

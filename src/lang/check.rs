@@ -373,6 +373,9 @@ impl<'a> Checker<'a> {
         });
         for node in &mut self.program.nodes {
             node.inputs.values_mut().for_each(|input| *input = renumbered[*input]);
+            if let Some(contest) = &mut node.contest {
+                contest.race = renumbered[contest.race];
+            }
         }
         for pipeline in &mut self.program.pipelines {
             pipeline.output = renumbered[pipeline.output];

@@ -51,10 +51,24 @@ pub struct Node {
     pub inputs: IndexMap<String, NodeId>,
     /// For `peft`: the delta method it names.
     pub delta: Option<Delta>,
+    /// For a training that goes on only if it does well in a race.
+    pub contest: Option<Contest>,
     pub output: Artifact,
     /// For a source: what was found.
     pub source: Option<SourceFacts>,
     pub span: Span,
+}
+
+/// The parameter of a training that ends it after a share of its steps; a race sets it.
+pub const UNTIL: &str = "until";
+
+/// A place in a race: the stage is run to its end only if the race keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Contest {
+    /// The race.
+    pub race: NodeId,
+    /// Which of its models, from 0.
+    pub number: usize,
 }
 
 /// A resolved parameter.

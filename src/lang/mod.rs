@@ -24,6 +24,7 @@ mod module;
 mod names;
 mod order;
 mod params;
+mod race;
 mod recipe;
 mod scope;
 pub mod signature;

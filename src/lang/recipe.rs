@@ -258,6 +258,7 @@ impl<'a> Checker<'a> {
             parameters: IndexMap::new(),
             inputs: IndexMap::new(),
             delta: None,
+            contest: None,
             output,
             source: None,
             span,

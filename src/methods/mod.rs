@@ -37,6 +37,9 @@ mod oracle;
 mod pairs;
 mod peft;
 mod pretrain;
+mod race;
+#[cfg(feature = "train")]
+mod ranking;
 mod select;
 mod text;
 
@@ -107,6 +110,7 @@ const METHODS: &[Method] = &[
     intermediate::METHOD,
     peft::METHOD,
     finetune::METHOD,
+    race::METHOD,
     select::METHOD,
     average::METHOD,
     ensemble::METHOD,

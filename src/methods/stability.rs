@@ -78,6 +78,12 @@ norm in each row).",
 `each(snapshot in 1..5) finetune(task, cycles = 5) -> ensemble` is one training, and an ensemble of five.",
         ),
         optional(
+            "until",
+            T::Ratio,
+            "Ends after this share of the steps, under the learning rates of the whole training, and keeps the weights it has then, whatever `keep` says. The whole \
+training, the same but for this, goes on from there where both run on one store. `race` compares trainings so.",
+        ),
+        optional(
             "average",
             T::Choice(&["swa", "uniform"]),
             "Keeps the mean of the weights along the last part of the training, instead of those of one step, whatever `keep` says. `swa`: at a learning rate that stays what it was \

@@ -26,20 +26,26 @@ impl Stage<'_> {
     }
 
     /// Who listens to this stage's training, and where its checkpoint lies: outside the attempt, so that the next one finds
-    /// it. The snapshots of one training hand its state from one to the next.
+    /// it. The snapshots of one training hand its state from one to the next, and a training that ends early to the whole one.
     pub fn train(&self, fit: impl FnOnce(Surroundings) -> Result<Fitted, TrainError>) -> Result<Fitted, TrainError> {
         let place =
             |key: String, draft: &str| Place { file: self.store.checkpoint(&key), draft: self.file(draft), key };
         let own = place(self.spec.key.clone(), "checkpoint");
-        let relay = self.optional_int("snapshot").map(|_| place(self.key_of_all_snapshots(), "relay"));
+        let whole = self.spec.whole.clone();
+        let handed_on = whole.or_else(|| self.optional_int("snapshot").map(|_| self.key_of_all_snapshots()));
+        let relay = handed_on.map(|key| place(key, "relay"));
         let around =
             Surroundings { stage: &self.spec.label, sink: self.sink, checkpoint: Some(&own), relay: relay.as_ref() };
         let fitted = fit(around)?;
         // The last of them leaves nothing behind.
-        if let Some(relay) = relay.filter(|_| self.optional_int("snapshot") == self.optional_int("cycles")) {
+        if let Some(relay) = relay.filter(|_| self.is_last_snapshot()) {
             let _ = std::fs::remove_file(relay.file);
         }
         Ok(fitted)
+    }
+
+    fn is_last_snapshot(&self) -> bool {
+        self.spec.whole.is_none() && self.optional_int("snapshot") == self.optional_int("cycles")
     }
 
     /// What the snapshots of one training have in common: all this stage is told but which of them it is.

@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use super::key::{self, Keyed};
-use crate::lang::ir::{Node, NodeId, Program};
+use crate::lang::ir::{Node, NodeId, Program, UNTIL};
 use crate::lang::signature::Kind;
 use crate::lang::value::Value;
 use crate::lang::world::Digest;
@@ -34,6 +34,17 @@ pub struct Stage {
     pub nodes: Vec<NodeId>,
     /// By slot, in the order of the method's signature.
     pub inputs: IndexMap<String, StageInput>,
+    /// It runs only if this race keeps it.
+    pub contest: Option<Contest>,
+}
+
+/// A stage's place in a race.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Contest {
+    /// The race, a stage of the plan.
+    pub race: usize,
+    /// Which of its models, from 0.
+    pub number: usize,
 }
 
 /// What fills a slot of a stage.
@@ -58,10 +69,16 @@ impl Plan {
             }
             let inputs = plan.inputs(program, node);
             // Stages are told apart by what their keys would be if every input stage's output were its index.
-            let identity = key::of(program, node, &inputs, device, &|stage| format!("stage {stage}")).key;
+            let mut identity = key::of(program, node, &inputs, device, &|stage| format!("stage {stage}")).key;
+            let contest =
+                node.contest.map(|contest| Contest { race: plan.stage_of[&contest.race], number: contest.number });
+            // What runs only if it is kept is another stage than what runs anyway, though their results are one.
+            if let Some(Contest { race, number }) = contest {
+                identity += &format!(" {number} of stage {race}");
+            }
             let index = *known.entry(identity).or_insert(plan.stages.len());
             if index == plan.stages.len() {
-                plan.push(Stage { label: node.label.clone(), nodes: vec![id], inputs });
+                plan.push(Stage { label: node.label.clone(), nodes: vec![id], inputs, contest });
             } else {
                 plan.stages[index].nodes.push(id);
             }
@@ -81,17 +98,38 @@ impl Plan {
         &program.nodes[self.stages[stage].nodes[0]]
     }
 
-    /// The stages a stage takes results from.
+    /// The stages a stage takes results from, and the race that decides whether it runs.
     pub fn stages_before(&self, stage: usize) -> impl Iterator<Item = usize> {
-        self.stages[stage].inputs.values().filter_map(|input| match input {
+        let Stage { inputs, contest, .. } = &self.stages[stage];
+        let inputs = inputs.values().filter_map(|input| match input {
             StageInput::Stage(index) => Some(*index),
             StageInput::Source(_) => None,
-        })
+        });
+        inputs.chain(contest.map(|contest| contest.race))
     }
 
     /// The key of a stage's result, given the output digests of the stages before it.
     pub fn key(&self, program: &Program, stage: usize, output_of: &dyn Fn(usize) -> Digest) -> Keyed {
-        key::of(program, self.node(program, stage), &self.stages[stage].inputs, &self.device, output_of)
+        self.key_with(program, stage, &self.stages[stage].inputs, output_of)
+    }
+
+    /// The same, where only some of the stage's inputs are left.
+    pub fn key_with(
+        &self,
+        program: &Program,
+        stage: usize,
+        inputs: &IndexMap<String, StageInput>,
+        output_of: &dyn Fn(usize) -> Digest,
+    ) -> Keyed {
+        key::of(program, self.node(program, stage), inputs, &self.device, output_of)
+    }
+
+    /// The key of the training that a stage is the beginning of, if it ends early by its parameter `until`.
+    pub fn key_of_whole(&self, program: &Program, stage: usize, output_of: &dyn Fn(usize) -> Digest) -> Option<Digest> {
+        let mut node = self.node(program, stage).clone();
+        let until = node.parameters.get_mut(UNTIL).filter(|until| until.value != Value::None)?;
+        until.value = Value::None;
+        Some(key::of(program, &node, &self.stages[stage].inputs, &self.device, output_of).key)
     }
 
     /// How long a stage may take, in seconds, where the file says so: its operational parameter `time_limit`.
@@ -116,6 +154,9 @@ impl Plan {
             if let StageInput::Stage(before) = input {
                 self.graph.add_edge(NodeIndex::new(*before), index, slot.clone());
             }
+        }
+        if let Some(contest) = stage.contest {
+            self.graph.add_edge(NodeIndex::new(contest.race), index, "contest".to_owned());
         }
         self.stages.push(stage);
     }
@@ -165,6 +206,7 @@ fn needed(program: &Program) -> Vec<bool> {
     while let Some(id) = open.pop() {
         if !std::mem::replace(&mut needed[id], true) {
             open.extend(program.nodes[id].inputs.values());
+            open.extend(program.nodes[id].contest.map(|contest| contest.race));
         }
     }
     needed

@@ -15,7 +15,7 @@ use crate::lang::value::Value;
 use crate::lang::world::{Digest, SourceFacts, Task};
 
 /// Version of what is hashed and how. Raised whenever equal stages would get other keys than before.
-pub const SCHEMA: i64 = 1;
+pub const SCHEMA: i64 = 2;
 
 const DOMAIN: &[u8] = b"ftp stage key";
 
@@ -80,6 +80,12 @@ pub fn of(
     leaves.finish()
 }
 
+/// What changes a result. A parameter that is left out has no leaf, so that a method may get another one, and what was
+/// computed before stays.
+fn counts(parameter: &Parameter) -> bool {
+    parameter.class != Class::Operational && parameter.value != Value::None
+}
+
 /// Leaves in the order to show them.
 #[derive(Default)]
 struct Leaves(Vec<(String, Value)>);
@@ -91,7 +97,7 @@ impl Leaves {
 
     fn parameters(&mut self, at: &str, parameters: &IndexMap<String, Parameter>) {
         for (name, parameter) in parameters {
-            if parameter.class != Class::Operational {
+            if counts(parameter) {
                 self.push(format!("{at}.{name}"), parameter.value.clone());
             }
         }
@@ -102,7 +108,7 @@ impl Leaves {
         self.push(format!("{at}.version"), Value::Int(i64::from(node.version)));
         for (name, parameter) in &node.parameters {
             // Where the files lie does not matter; what is in them does.
-            if name != "path" && parameter.class != Class::Operational {
+            if name != "path" && counts(parameter) {
                 self.push(format!("{at}.parameters.{name}"), parameter.value.clone());
             }
         }

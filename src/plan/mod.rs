@@ -6,10 +6,11 @@
 pub mod diff;
 mod graph;
 pub mod key;
+pub mod race;
 pub mod reason;
 pub mod reproduce;
 pub mod spec;
 
-pub use graph::{Plan, Stage, StageInput};
+pub use graph::{Contest, Plan, Stage, StageInput};
 pub use key::{Keyed, PreImage};
 pub use reason::Reason;

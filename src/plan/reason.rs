@@ -124,15 +124,17 @@ impl View<'_> {
     fn change(&self, leaf: &str, old: Option<&str>, new: Option<&str>, others: usize) -> Change {
         let node = self.plan.node(self.program, self.stage);
         let mut parts = leaf.splitn(3, '.');
+        // A parameter without a leaf is one that was left out.
+        let written = |name: &str| arrow(name, old.or(Some("none")), new.or(Some("none")));
         let (what, place, file) = match (parts.next(), parts.next(), parts.next()) {
             (Some("parameters"), Some(name), None) => {
-                (arrow(name, old, new), self.parameter(node, node.parameters.get(name)), None)
+                (written(name), self.parameter(node, node.parameters.get(name)), None)
             }
             (Some("delta"), Some("parameters"), Some(name)) => {
                 let delta = node.delta.as_ref();
                 let parameter = delta.and_then(|delta| delta.parameters.get(name));
                 let method = delta.map_or("the delta", |delta| delta.method.as_str());
-                (arrow(&format!("{name} of {method}"), old, new), self.parameter(node, parameter), None)
+                (written(&format!("{name} of {method}")), self.parameter(node, parameter), None)
             }
             (Some("delta"), Some("method"), _) => {
                 (arrow("the delta method", old, new), self.parameter(node, None), None)

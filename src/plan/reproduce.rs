@@ -1,7 +1,8 @@
 //! A pipeline as a file of its own: everything that its keys are made of written out, and nothing else.
 //!
 //! Recipes, modules, `each`, `set`, choices and values of the command line are gone: what is written is the plan, a
-//! statement or a link of a chain for each stage. Planned beside the same data, it has the keys of the pipeline it is of.
+//! statement or a link of a chain for each stage. A race is gone with those that it stopped. Planned beside the same data,
+//! it has the keys of the pipeline it is of.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -37,6 +38,8 @@ pub struct Request<'a> {
     pub registry: &'a Registry,
     /// Index into [`Program::pipelines`].
     pub pipeline: usize,
+    /// Whether a race stopped a stage of the plan.
+    pub stopped: &'a dyn Fn(usize) -> bool,
     /// Where a source's files lie.
     pub place: &'a dyn Fn(&Node) -> Place,
     /// From where the file will lie to the project's directory: `../..`.
@@ -58,8 +61,8 @@ pub fn write(request: &Request) -> String {
 
 struct Writer<'a> {
     request: &'a Request<'a>,
-    /// The stages of the pipeline, in the plan's order.
-    stages: BTreeSet<usize>,
+    /// The stages of the pipeline, in the plan's order, with what fills their slots.
+    stages: BTreeMap<usize, IndexMap<String, StageInput>>,
     taken: BTreeSet<String>,
     sources: IndexMap<NodeId, String>,
     /// Stages with a name: those that are used otherwise than by the one behind their arrow.
@@ -68,12 +71,16 @@ struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     fn new(request: &'a Request<'a>, last: usize) -> Self {
-        let plan = request.plan;
-        let mut stages = BTreeSet::new();
+        let mut stages = BTreeMap::new();
         let mut open = vec![last];
         while let Some(stage) = open.pop() {
-            if stages.insert(stage) {
-                open.extend(plan.stages_before(stage));
+            if !stages.contains_key(&stage) {
+                let inputs = request.plan.inputs_left(stage, request.stopped).unwrap_or_default();
+                open.extend(inputs.values().filter_map(|input| match input {
+                    StageInput::Stage(before) => Some(*before),
+                    StageInput::Source(_) => None,
+                }));
+                stages.insert(stage, inputs);
             }
         }
         let mut writer =
@@ -87,8 +94,8 @@ impl<'a> Writer<'a> {
         let pipeline = self.free(&program.pipelines[self.request.pipeline].name);
         self.named.insert(last, pipeline);
         let mut uses: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
-        for stage in &self.stages {
-            for (slot, input) in &plan.stages[*stage].inputs {
+        for inputs in self.stages.values() {
+            for (slot, input) in inputs {
                 match input {
                     StageInput::Source(node) if !self.sources.contains_key(node) => {
                         let name = free(&self.taken, self.request.registry, &program.nodes[*node].label);
@@ -100,11 +107,10 @@ impl<'a> Writer<'a> {
                 }
             }
         }
-        for (stage, slots) in uses {
-            if slots != [MODEL] {
-                let name = self.free(&format!("{}_{}", plan.node(program, stage).method, self.named.len()));
-                self.named.insert(stage, name);
-            }
+        let several = uses.into_iter().filter(|(_, slots)| slots[..] != [MODEL]).map(|(stage, _)| stage);
+        for stage in several.collect::<Vec<_>>() {
+            let name = self.free(&format!("{}_{}", plan.node(program, stage).method, self.named.len()));
+            self.named.insert(stage, name);
         }
     }
 
@@ -122,7 +128,7 @@ impl<'a> Writer<'a> {
         }
         text.push('\n');
         text += &self.data();
-        for stage in self.stages.clone() {
+        for stage in self.stages.keys().copied() {
             if stage != last && self.named.contains_key(&stage) {
                 text += &format!("let {} = {}\n\n", self.named[&stage], self.chain(stage));
             }
@@ -175,8 +181,7 @@ impl<'a> Writer<'a> {
 
     /// The chain that ends in a stage, from the nearest model with a name.
     fn chain(&self, stage: usize) -> String {
-        let plan = self.request.plan;
-        let inputs = &plan.stages[stage].inputs;
+        let inputs = &self.stages[&stage];
         let models: Vec<&str> =
             inputs.iter().filter(|(slot, _)| slot.starts_with("models.")).map(|(_, input)| self.name(input)).collect();
         let before = match inputs.get(MODEL) {
@@ -201,7 +206,7 @@ impl<'a> Writer<'a> {
         if let Some(delta) = &node.delta {
             arguments.push(delta.method.clone());
         }
-        for (slot, input) in &self.request.plan.stages[stage].inputs {
+        for (slot, input) in &self.stages[&stage] {
             if slot != MODEL && !slot.starts_with("models.") {
                 arguments.push(format!("{slot} = {}", self.name(input)));
             }

@@ -17,6 +17,8 @@ pub struct StageSpec {
     pub version: u32,
     /// The key its result will be stored under.
     pub key: Digest,
+    /// Of a training that ends early: the key of the whole one, which goes on from where this one ends.
+    pub whole: Option<Digest>,
     pub parameters: IndexMap<String, Value>,
     pub delta: Option<DeltaSpec>,
     /// By slot; `model` is what stands left of the arrow.

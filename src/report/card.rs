@@ -152,9 +152,12 @@ impl Card<'_> {
                 let more = if own.is_empty() { String::new() } else { format!(": {}", own.join(", ")) };
                 writeln!(out, "   - trains {}{more}", code(&delta.method)).expect("a string");
             }
-            if let Some(result) = (self.result)(stage) {
-                out += &figures(&result.summary);
-                writeln!(out, "   - key {}", code(&result.key)).expect("a string");
+            match (self.result)(stage) {
+                Some(result) => {
+                    out += &figures(&result.summary);
+                    writeln!(out, "   - key {}", code(&result.key)).expect("a string");
+                }
+                None => out += "   - stopped by a race\n",
             }
         }
         out + "\n"

@@ -62,6 +62,7 @@ pub fn progress(event: &Event) -> Option<String> {
 pub fn line(event: &Event) -> Option<String> {
     Some(match event {
         Event::RunStarted { file, stages, store } => format!("{file}: {stages} stages, store {store}"),
+        Event::StageStopped { stage } => format!("{stage}: stopped by a race"),
         Event::StageHit { stage, .. } => format!("{stage}: already in the store"),
         Event::StageStarted { stage, reason, .. } => format!("{stage}: running ({reason})"),
         Event::StageWaiting { stage, holder, .. } => format!("{stage}: waiting for {holder}, who computes the same"),

@@ -56,6 +56,11 @@ const MIDDLE: &str = "\",\"manifest\":";
 const TAIL: &str = "}\n";
 
 impl Manifest {
+    /// All content that belongs to the result.
+    pub fn blobs(&self) -> impl Iterator<Item = &FileEntry> {
+        self.files.values()
+    }
+
     /// The digest of what was made, without when, where and by whom.
     pub fn output_digest(
         artifact: Artifact,

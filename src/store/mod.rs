@@ -20,6 +20,7 @@ mod pins;
 mod process;
 mod runs;
 mod survey;
+mod transfer;
 mod usage;
 mod verify;
 
@@ -37,6 +38,7 @@ pub use manifest::{FileEntry, Manifest, Record};
 pub use process::Process;
 pub use runs::{Ended, Publication, ResolvedStage, RunEntry, RunRecord};
 pub use survey::{Policy, Reading, StoredResult, Survey, Why};
+pub use transfer::Sent;
 pub use usage::Usage;
 pub use verify::{Damage, Verified};
 
@@ -86,6 +88,14 @@ impl Store {
     /// deleting it loses nothing but time.
     pub fn checkpoint(&self, key: &str) -> PathBuf {
         self.root.join("checkpoints").join(key)
+    }
+
+    /// Removes the checkpoint of a key that nobody will compute, unless somebody does right now.
+    pub fn drop_checkpoint(&self, key: &str) {
+        if let Ok(Acquired::Ours(_lease)) = self.acquire(&key.to_owned(), &mut Patience::default()) {
+            // One that stays is collected.
+            let _ = std::fs::remove_file(self.checkpoint(key));
+        }
     }
 
     fn check_schema(&self) -> Result<(), StoreError> {

@@ -85,7 +85,7 @@ pub(super) fn find(
 ) -> Result<(State, Vec<Notice>), TrainError> {
     let mut ignored = Vec::new();
     for (place, whose) in
-        [(around.checkpoint, "the checkpoint of an earlier attempt"), (around.relay, "the snapshot before")]
+        [(around.checkpoint, "the checkpoint of an earlier attempt"), (around.relay, "the part that ran before")]
     {
         let Some(place) = place else { continue };
         let (mut state, mut notices) = fresh(model)?;

@@ -50,8 +50,14 @@ impl Place {
         place.write("corpus.txt", &corpus.collect::<String>());
         for (split, count, shift) in [("train", 48, 0), ("dev", 12, 100), ("test", 14, 200)] {
             let row = |n: usize| match n % 2 {
-                0 => format!("{{\"text\": \"the good cat {} sat on the mat and saw many dogs in the sun again and again\", \"label\": \"good\"}}\n", n + shift),
-                _ => format!("{{\"text\": \"the bad dog {} sat on the mat and saw many cats in the sun again and again\", \"label\": \"bad\"}}\n", n + shift),
+                0 => format!(
+                    "{{\"text\": \"the good cat {} sat on the mat and saw many dogs in the sun again and again\", \"label\": \"good\"}}\n",
+                    n + shift
+                ),
+                _ => format!(
+                    "{{\"text\": \"the bad dog {} sat on the mat and saw many cats in the sun again and again\", \"label\": \"bad\"}}\n",
+                    n + shift
+                ),
             };
             place.write(&format!("target/{split}.jsonl"), &(0..count).map(row).collect::<String>());
         }

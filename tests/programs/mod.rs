@@ -55,6 +55,7 @@ pub fn labelled(name: &str, directory: &str) -> Node {
         ]),
         inputs: IndexMap::new(),
         delta: None,
+        contest: None,
         output: Artifact::Labelled,
         source: Some(SourceFacts {
             files: vec![file("train"), file("dev")],
@@ -85,6 +86,7 @@ pub fn stage(method: &str, label: &str, inputs: &[(&str, NodeId)]) -> Node {
         ]),
         inputs: inputs.iter().map(|(slot, id)| ((*slot).to_owned(), *id)).collect(),
         delta: None,
+        contest: None,
         output: Artifact::Model,
         source: None,
         span: at(10, 5),

@@ -23,7 +23,8 @@ pub fn registry() -> Registry {
         stage("adapt", MODELS, false, training(input("domain", Artifact::Text))),
         stage("intermediate", MODELS, true, training(input("task", Artifact::Labelled))),
         Signature { output: Artifact::Parametrised, ..stage("peft", &[Artifact::Model], false, vec![delta()]) },
-        stage("finetune", MODELS, true, training(input("target", Artifact::Labelled))),
+        stage("finetune", MODELS, true, finetuning()),
+        list("race", Artifact::Models, racing()),
         list("select", Artifact::Model, vec![]),
         list("average", Artifact::Model, vec![evaluated()]),
         list("ensemble", Artifact::Ensemble, vec![evaluated()]),
@@ -94,6 +95,21 @@ fn pretraining() -> Vec<Parameter> {
     parameters.push(Parameter::optional("hidden_size", T::Int { min: 1, max: 65_536 }, Value::Int(256), "Width."));
     parameters.push(Parameter::optional("mask_probability", T::Ratio, Value::Float(0.15), "Share to mask."));
     parameters
+}
+
+fn finetuning() -> Vec<Parameter> {
+    let mut parameters = training(input("target", Artifact::Labelled));
+    parameters.push(Parameter::optional("until", T::Ratio, Value::None, "Where to end."));
+    parameters
+}
+
+fn racing() -> Vec<Parameter> {
+    let metrics = T::Choice(&["accuracy", "macro_f1", "pearson", "loss"]);
+    vec![
+        Parameter::required("keep", T::Int { min: 1, max: 10_000 }, "How many go on."),
+        Parameter::optional("at", T::Ratio, Value::Float(0.25), "When they are compared."),
+        Parameter::optional("best", metrics, Value::None, "What to compare by."),
+    ]
 }
 
 fn training(first: Parameter) -> Vec<Parameter> {

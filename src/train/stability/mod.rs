@@ -14,6 +14,7 @@ mod noise;
 mod r3f;
 mod smart;
 mod unfreeze;
+mod until;
 
 use indexmap::IndexMap;
 
@@ -36,6 +37,7 @@ const TECHNIQUES: &[Entry] = &[
     freelb::ENTRY,
     smart::ENTRY,
     cycles::ENTRY,
+    until::ENTRY,
     average::ENTRY,
 ];
 
@@ -153,7 +155,7 @@ impl Techniques {
     }
 
     pub fn end(&self) -> Option<u64> {
-        self.0.iter().find_map(|technique| technique.end())
+        self.0.iter().filter_map(|technique| technique.end()).min()
     }
 
     /// Of the highest learning rate; of several that say it the first.
