@@ -32,7 +32,17 @@ pub enum Event {
     /// What the stage does now when it is not stepping ("tokenising", "training the tokenizer", "saving").
     Activity { stage: String, doing: String },
     /// An evaluation ended. `metrics` are (name, value) in the order to show.
-    Evaluated { stage: String, split: String, epoch: f64, loss: f64, metrics: Vec<(String, f64)> },
+    /// `confusion` counts, of a classification with not too many labels, the rows of each label (in the task's order) by the
+    /// label they were given.
+    Evaluated {
+        stage: String,
+        split: String,
+        epoch: f64,
+        loss: f64,
+        metrics: Vec<(String, f64)>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        confusion: Option<Vec<Vec<u64>>>,
+    },
     /// Something was dropped, truncated, guessed or ignored; shown again at the end of the run.
     Notice { stage: String, notice: Notice },
     /// The stage does not run: a race did not keep it, or a model that it takes.

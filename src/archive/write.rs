@@ -8,7 +8,7 @@ use flate2::{Compression, GzBuilder};
 use super::index::{BLOBS, Entry, FILES, Index, LeftOut, RESULTS};
 use super::{ArchiveError, INDEX, VERSION};
 use crate::lang::world::Digest;
-use crate::store::{Sent, Store};
+use crate::store::{FileEntry, Sent, Store};
 
 /// What a bundle is to hold.
 #[derive(Debug, Default)]
@@ -44,9 +44,11 @@ pub fn write(contents: Contents, store: Option<&Store>, to: &Path) -> Result<Ind
     files.dedup_by(|one, other| one.path == other.path);
     results.sort_by(|one, other| one.manifest.key.cmp(&other.manifest.key));
     results.dedup_by(|one, other| one.manifest.key == other.manifest.key);
+    // Of a result that is a hit only its journal can be missing, which is no part of it.
+    let there = |file: &FileEntry| store.is_some_and(|store| store.blob(&file.digest).is_file());
     let mut blobs: Vec<Entry> = results
         .iter()
-        .flat_map(|sent| sent.manifest.blobs())
+        .flat_map(|sent| sent.manifest.blobs().filter(|file| there(file)))
         .map(|file| Entry { path: file.digest.clone(), digest: file.digest.clone(), bytes: file.bytes })
         .collect();
     blobs.sort_by(|one, other| one.path.cmp(&other.path));

@@ -44,10 +44,8 @@ impl Bundle {
     }
 
     fn bundle(&self) -> Result<(), Exit> {
-        let output = self
-            .output
-            .clone()
-            .unwrap_or_else(|| PathBuf::from(self.file.file.file_stem().unwrap_or_default()).with_extension("tar.gz"));
+        let stem = self.file.file.file_stem().unwrap_or_default().to_string_lossy();
+        let output = self.output.clone().unwrap_or_else(|| PathBuf::from(format!("{stem}.tar.gz")));
         let name = output.file_name().unwrap_or_default().to_string_lossy();
         if !ENDINGS.iter().any(|ending| name.ends_with(ending)) {
             eprintln!("error: an archive's name ends in .tar.gz, .tgz or .tar, not as {name} does");
@@ -241,7 +239,7 @@ fn print_left_out(left_out: &[LeftOut]) {
 }
 
 /// A word of a command line as a shell reads it.
-fn quoted(word: &str) -> String {
+pub(super) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-/=:,+".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

@@ -10,7 +10,6 @@ mod explain;
 mod fmt;
 mod graph;
 mod help;
-mod layers;
 mod limits;
 mod lock;
 mod lsp;
@@ -24,6 +23,8 @@ mod project;
 #[cfg(feature = "train")]
 mod publish;
 #[cfg(feature = "train")]
+mod report;
+#[cfg(feature = "train")]
 mod reproduction;
 #[cfg(feature = "train")]
 mod results;
@@ -32,7 +33,6 @@ mod run;
 mod sarif;
 #[cfg(feature = "train")]
 mod stage;
-mod svg;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -86,6 +86,9 @@ enum Command {
     /// Run what is not in the store yet, publish, and report
     #[cfg(feature = "train")]
     Run(run::Run),
+    /// Write what came of a run into one HTML file
+    #[cfg(feature = "train")]
+    Report(report::Report),
     /// Draw the plan as a graph (SVG, Graphviz dot, Mermaid or JSON)
     Graph(graph::Graph),
     /// Label texts with a published model
@@ -152,6 +155,8 @@ pub fn main() -> ExitCode {
         Command::Plan(command) => command.run(),
         #[cfg(feature = "train")]
         Command::Run(command) => command.run(),
+        #[cfg(feature = "train")]
+        Command::Report(command) => command.run(),
         Command::Graph(command) => command.run(),
         #[cfg(feature = "train")]
         Command::Predict(command) => command.run(),

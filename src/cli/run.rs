@@ -8,11 +8,11 @@ use clap::Args;
 use indexmap::IndexMap;
 
 use super::project::Project;
-use super::results::{Scores, tables};
+use super::results::{Measured, measured, tables};
 use super::{Exit, FileArguments, StoreArguments, project, publish, reproduction};
 use crate::event::{Event, Notice};
 use crate::exec::{self, Options, RunReport};
-use crate::lang::ir::{Measure, Program};
+use crate::lang::ir::Program;
 use crate::plan::Plan;
 use crate::report::{self, Style};
 use crate::store::{Manifest, Publication, Store};
@@ -213,36 +213,16 @@ fn register(report: &RunReport, pipeline: &str, directory: &Path, manifest: &Man
 
 /// Looks at every expectation; true if all hold.
 fn expectations(program: &Program, plan: &Plan, report: &RunReport, sink: &dyn Fn(Event)) -> bool {
-    let summaries = summaries(program, plan, report);
-    let mut all = true;
-    let of = |measure: &Measure| {
-        let scores =
-            |pipeline| summaries.get(pipeline).and_then(|summary| Scores::new(summary).metric(&measure.metric));
-        // A fold is over those that a race has left.
-        let left = |pipeline: &&usize| {
-            let stage = plan.stage_of(program.pipelines[**pipeline].output);
-            measure.fold.is_none() || !stage.is_some_and(|stage| report.stopped[stage])
-        };
-        let values: Option<Vec<f64>> = measure.pipelines.iter().filter(left).map(scores).collect();
-        let values = values.filter(|values| !values.is_empty());
-        values.map(|values| measure.fold.map_or(values[0], |fold| fold.of(&values)))
-    };
-    for expectation in &program.expectations {
-        let mut value = of(&expectation.measure);
-        let mut shown = expectation.measure.shown.clone();
-        if let Some(minus) = &expectation.minus {
-            value = value.zip(of(minus)).map(|(left, right)| left - right);
-            shown = format!("{shown} - {}", minus.shown);
-        }
-        let holds = value.is_some_and(|value| expectation.relation.holds(value, expectation.bound));
-        all &= holds;
+    let stopped = |stage: usize| report.stopped[stage];
+    let found = measured(program, plan, &summaries(program, plan, report), &stopped);
+    for Measured { shown, value, relation, bound, holds } in &found {
         sink(Event::Expectation {
-            measure: shown,
+            measure: shown.clone(),
             value: value.unwrap_or(f64::NAN),
-            relation: expectation.relation.symbol().to_owned(),
-            bound: expectation.bound,
-            holds,
+            relation: (*relation).to_owned(),
+            bound: *bound,
+            holds: *holds,
         });
     }
-    all
+    found.iter().all(|one| one.holds)
 }

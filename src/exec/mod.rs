@@ -5,6 +5,7 @@
 
 mod child;
 mod failure;
+mod journal;
 mod memory;
 mod report;
 mod run;

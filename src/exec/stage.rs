@@ -9,11 +9,12 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use super::journal::Journal;
 use crate::event::Event;
 use crate::lang::signature::Artifact;
 use crate::plan::PreImage;
 use crate::plan::spec::{Outcome, StageFailure, StageSpec};
-use crate::store::{Manifest, Product, Store};
+use crate::store::{JOURNAL, Manifest, Product, Store};
 
 /// The file a stage process is started with: what the stage is told, and what committing its result takes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -73,7 +74,16 @@ fn compute(
     let ChildSpec { stage, pre_image, artifact, nonce } = child;
     let store = Store::open(&stage.store)?;
     let (clock, started) = (Instant::now(), SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
-    let outcome = run(&stage, &store, &|event| say(&event))?;
+    let journal = Journal::new();
+    let outcome = run(&stage, &store, &|event| {
+        journal.note(&event);
+        say(&event);
+    })?;
+    let said = journal.bytes();
+    if !said.is_empty() {
+        // A result without its curves is a result.
+        let _ = std::fs::write(stage.attempt.join(JOURNAL), said);
+    }
     let product = Product {
         key: stage.key.clone(),
         method: stage.method.clone(),

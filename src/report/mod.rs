@@ -4,9 +4,11 @@
 //! signatures say.
 
 pub mod card;
+pub mod drawing;
 mod json;
 pub mod manual;
 pub mod origin;
+pub mod page;
 mod plain;
 pub mod table;
 mod terminal;

@@ -11,6 +11,9 @@ use crate::lang::world::Digest;
 use crate::plan::PreImage;
 use crate::plan::spec::Outcome;
 
+/// What a stage said while it ran, in its attempt; kept beside its result and no part of it.
+pub const JOURNAL: &str = ".journal";
+
 /// What a stage made, before it is stored.
 #[derive(Debug, Clone)]
 pub struct Product {
@@ -46,11 +49,16 @@ impl Store {
             files.insert(name.clone(), self.seal(&path)?);
         }
         let (label, key) = (product.label.clone(), product.key.clone());
-        let manifest = manifest(product, files);
+        let journal = attempt.join(JOURNAL);
+        let kept = journal.is_file().then(|| self.seal(&journal)).transpose()?;
+        let manifest = manifest(product, files, kept);
         // From the first blob in place to the manifest that names it, nothing may be collected.
         let _guard = self.using()?;
         for (name, file) in &manifest.files {
             self.ingest(&attempt.join(name), file)?;
+        }
+        if let Some(file) = &manifest.record.journal {
+            self.ingest(&journal, file)?;
         }
         let committed = self.under_lease(&key, nonce, || self.write(manifest))?;
         let committed = committed.ok_or(StoreError::LeaseLost { label })?;
@@ -71,7 +79,7 @@ impl Store {
     }
 }
 
-fn manifest(product: Product, files: BTreeMap<String, FileEntry>) -> Manifest {
+fn manifest(product: Product, files: BTreeMap<String, FileEntry>, journal: Option<FileEntry>) -> Manifest {
     let Outcome { base, summary, notices, .. } = product.outcome;
     Manifest {
         schema: SCHEMA,
@@ -91,6 +99,7 @@ fn manifest(product: Product, files: BTreeMap<String, FileEntry>) -> Manifest {
             host: super::Process::current().host,
             engine: env!("CARGO_PKG_VERSION").to_owned(),
             notices,
+            journal,
         },
     }
 }

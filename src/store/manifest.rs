@@ -49,6 +49,9 @@ pub struct Record {
     /// Version of ftp.
     pub engine: String,
     pub notices: Vec<Notice>,
+    /// What the stage said while it ran: lines of JSON, each `{"seconds": .., "event": {..}}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub journal: Option<FileEntry>,
 }
 
 const HEAD: &str = "{\"blake3\":\"";
@@ -58,7 +61,7 @@ const TAIL: &str = "}\n";
 impl Manifest {
     /// All content that belongs to the result.
     pub fn blobs(&self) -> impl Iterator<Item = &FileEntry> {
-        self.files.values()
+        self.files.values().chain(&self.record.journal)
     }
 
     /// The digest of what was made, without when, where and by whom.

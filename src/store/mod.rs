@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 
 pub use artifact::StoredArtifact;
 pub use attempt::Attempt;
-pub use commit::{Committed, Product};
+pub use commit::{Committed, JOURNAL, Product};
 pub use error::StoreError;
 pub use files::digest_file;
 pub use gc::{Collection, Part, Removal};
@@ -36,7 +36,7 @@ pub use lease::{Acquired, Lease, Patience};
 pub use lookup::{Absence, Lookup};
 pub use manifest::{FileEntry, Manifest, Record};
 pub use process::Process;
-pub use runs::{Ended, Publication, ResolvedStage, RunEntry, RunRecord};
+pub use runs::{Ended, Publication, ResolvedStage, RunEntry, RunRecord, stamp};
 pub use survey::{Policy, Reading, StoredResult, Survey, Why};
 pub use transfer::Sent;
 pub use usage::Usage;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{Lookup, Manifest, SCHEMA, Store, StoreError};
+use super::{FileEntry, Lookup, Manifest, SCHEMA, Store, StoreError};
 use crate::lang::world::Digest;
 
 /// A result to be sent.
@@ -44,6 +44,14 @@ impl Store {
         Ok(all)
     }
 
+    /// What a stage said while it ran; `None` where nothing was kept, or it is not what was written.
+    pub fn journal(&self, manifest: &Manifest) -> Option<String> {
+        let entry = manifest.record.journal.as_ref()?;
+        let bytes = fs::read(self.blob_path(&entry.digest)).ok()?;
+        let whole = blake3::hash(&bytes).to_hex().as_str() == entry.digest;
+        String::from_utf8(bytes).ok().filter(|_| whole)
+    }
+
     /// Where the content with this digest lies. Nothing says that it is there, or what its name says.
     pub fn blob(&self, digest: &Digest) -> PathBuf {
         self.blob_path(digest)
@@ -66,7 +74,14 @@ impl Store {
             results.push((manifest, *bytes));
         }
         let mut sealed = BTreeSet::new();
-        for file in results.iter().flat_map(|(manifest, _)| manifest.blobs()) {
+        // A journal may have been lost, and nothing with it.
+        let there = |file: &&FileEntry| contents.join(&file.digest).is_file();
+        let blobs = || {
+            results
+                .iter()
+                .flat_map(|(manifest, _)| manifest.files.values().chain(manifest.record.journal.iter().filter(there)))
+        };
+        for file in blobs() {
             if !sealed.contains(&file.digest) {
                 let path = contents.join(&file.digest);
                 if self.seal(&path)? != *file {
@@ -77,7 +92,8 @@ impl Store {
         }
         // From the first blob in place to the manifest that names it, nothing may be collected.
         let _guard = self.using()?;
-        for file in results.iter().flat_map(|(manifest, _)| manifest.blobs()) {
+        let blobs: Vec<&FileEntry> = blobs().collect();
+        for file in blobs {
             if sealed.remove(&file.digest) {
                 self.ingest(&contents.join(&file.digest), file)?;
             }
