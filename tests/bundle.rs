@@ -72,7 +72,7 @@ fn a_bundle_with_results_runs_elsewhere_and_trains_nothing() {
     );
     let events = run_events(&there, &["run", "one/p.ftp", "--locked", "--set", "rate=2e-2"]);
     assert_eq!((count(&events, "stage_hit"), count(&events, "stage_started")), (5, 0), "{events:?}");
-    assert_eq!(there.ftp(&["cache", "verify"], 0).matches("damaged").count(), 0);
+    there.ftp(&["cache", "verify"], 0);
     let again = there.ftp(&["run", "one/p.ftp", "--locked", "--set", "rate=2e-2"], 0);
     let tables =
         |text: &str| text.lines().take_while(|line| !line.contains("published")).map(str::to_owned).collect::<Vec<_>>();
@@ -131,7 +131,7 @@ fn what_lies_outside_of_the_project_is_left_out_or_refused() {
             .replace("(\"target", "(\"../target"),
     );
     assert!(here.ftp(&["bundle", "inner/p.ftp"], 1).contains("ftp::bundle::outside"), "a module is needed");
-    here.ftp(&["bundle", "inner/p.ftp", "--root", ".", "-o", "whole.tar.gz"], 0);
+    here.ftp(&["bundle", "inner/p.ftp", "--within", ".", "-o", "whole.tar.gz"], 0);
     let there = Place::empty();
     fs::copy(here.at("whole.tar.gz"), there.at("whole.tar.gz")).expect("copied");
     there.ftp(&["unbundle", "whole.tar.gz"], 0);

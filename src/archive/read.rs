@@ -14,6 +14,8 @@ use crate::store::{Attempt, Store};
 
 /// An index may be this long; one of a million files is not.
 const LONGEST_INDEX: u64 = 256 << 20;
+/// A tar is filled up to a multiple of some block.
+const MOST_FILLING: u64 = 1 << 20;
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// A bundle whose every byte was verified; nothing of it counts yet.
@@ -73,10 +75,11 @@ pub fn unpack(archive: &Path, directory: &Path, store: Option<&Store>) -> Result
             }
         }
     }
-    match entries.next() {
-        None => Ok(opened),
-        Some(_) => Err(source.fault("it holds more than its index names".to_owned())),
+    if entries.next().is_some() {
+        return Err(source.fault("it holds more than its index names".to_owned()));
     }
+    source.end(tar.into_inner())?;
+    Ok(opened)
 }
 
 impl Opened {
@@ -173,6 +176,14 @@ impl Source<'_> {
     fn compare(&self, name: &str, wanted: &Entry, found: blake3::Hash) -> Result<(), ArchiveError> {
         let same = found.to_hex().as_str() == wanted.digest;
         if same { Ok(()) } else { Err(self.fault(format!("{name} is not what its index says"))) }
+    }
+
+    /// Behind the last entry there is only filling, and what the compression ends with.
+    fn end(&self, mut rest: impl Read) -> Result<(), ArchiveError> {
+        let mut filling = vec![];
+        rest.by_ref().take(MOST_FILLING).read_to_end(&mut filling).map_err(|error| self.damaged(&error))?;
+        let only = filling.iter().all(|byte| *byte == 0) && (filling.len() as u64) < MOST_FILLING;
+        if only { Ok(()) } else { Err(self.fault("it goes on behind its end".to_owned())) }
     }
 
     fn fault(&self, what: String) -> ArchiveError {

@@ -33,7 +33,7 @@ pub(super) struct Bundle {
     no_data: bool,
     /// The project's directory: what lies in it is packed [default: the file's directory]
     #[arg(long, value_name = "DIR")]
-    root: Option<PathBuf>,
+    within: Option<PathBuf>,
     #[command(flatten)]
     store: StoreArguments,
 }
@@ -70,7 +70,7 @@ impl Bundle {
     /// The file, its modules, its lock, and the data it reads.
     fn project(&self, project: &Project) -> Result<Contents, Exit> {
         let directory = project::directory(&self.file);
-        let root = Root::new(self.root.as_deref().unwrap_or(directory))?;
+        let root = Root::new(self.within.as_deref().unwrap_or(directory))?;
         let mut contents = Contents { set: self.file.set.clone(), ..Contents::default() };
         contents.file = root.path_of(&self.file.file).ok_or_else(|| outside(&self.file.file, &root))?;
         contents.files.push(root.file(&self.file.file)?);
@@ -254,7 +254,7 @@ fn outside(file: &Path, root: &Root) -> Exit {
         file.display(),
         root.directory.display()
     );
-    eprintln!("  help: name a directory with both in it: --root ..");
+    eprintln!("  help: name a directory with both in it: --within ..");
     Exit::Failed
 }
 
