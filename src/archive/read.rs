@@ -63,15 +63,19 @@ pub fn unpack(archive: &Path, directory: &Path, store: Option<&Store>) -> Result
             return Err(source.fault(format!("{name} is {} bytes long, not {}", found.size(), wanted.bytes)));
         }
         match opened.place(part, &wanted) {
-            Some(path) => source.copy(&mut found, &path, &name, &wanted)?,
+            Some(path) => {
+                if let Some(above) = path.parent() {
+                    fs::create_dir_all(above).map_err(ArchiveError::io("make the directory", above))?;
+                }
+                let mut file = File::create_new(&path).map_err(ArchiveError::io("write", &path))?;
+                source.copy(&mut found, (&mut file, &path), &name, &wanted)?;
+            }
+            // Content of results that nobody asked for is only looked at.
+            None if part == BLOBS => source.copy(&mut found, (&mut io::sink(), archive), &name, &wanted)?,
             None => {
                 let mut bytes = vec![];
-                found.read_to_end(&mut bytes).map_err(|error| source.damaged(&error))?;
-                source.compare(&name, &wanted, blake3::hash(&bytes))?;
-                // Content of results that nobody asked for is only looked at.
-                if part != BLOBS {
-                    opened.manifests.insert(wanted.path.clone(), bytes);
-                }
+                source.copy(&mut found, (&mut bytes, archive), &name, &wanted)?;
+                opened.manifests.insert(wanted.path.clone(), bytes);
             }
         }
     }
@@ -154,12 +158,13 @@ impl Source<'_> {
         }
     }
 
-    fn copy(&self, from: &mut impl Read, to: &Path, name: &str, wanted: &Entry) -> Result<(), ArchiveError> {
-        let failed = |error| ArchiveError::io("write", to)(error);
-        if let Some(above) = to.parent() {
-            fs::create_dir_all(above).map_err(ArchiveError::io("make the directory", above))?;
-        }
-        let mut file = File::create_new(to).map_err(failed)?;
+    fn copy(
+        &self,
+        from: &mut impl Read,
+        (to, path): (&mut impl Write, &Path),
+        name: &str,
+        wanted: &Entry,
+    ) -> Result<(), ArchiveError> {
         let mut hasher = blake3::Hasher::new();
         let mut buffer = vec![0; 1 << 16];
         loop {
@@ -168,13 +173,9 @@ impl Source<'_> {
                 break;
             }
             hasher.update(&buffer[..count]);
-            file.write_all(&buffer[..count]).map_err(ArchiveError::io("write", to))?;
+            to.write_all(&buffer[..count]).map_err(ArchiveError::io("write", path))?;
         }
-        self.compare(name, wanted, hasher.finalize())
-    }
-
-    fn compare(&self, name: &str, wanted: &Entry, found: blake3::Hash) -> Result<(), ArchiveError> {
-        let same = found.to_hex().as_str() == wanted.digest;
+        let same = hasher.finalize().to_hex().as_str() == wanted.digest;
         if same { Ok(()) } else { Err(self.fault(format!("{name} is not what its index says"))) }
     }
 
