@@ -209,7 +209,8 @@ impl<'a> Builder<'a> {
                 facts.push(("took".to_owned(), format!("{took}, {} stages computed", ended.ran)));
             }
         }
-        let pipelines: Vec<&str> = self.program.pipelines.iter().map(|pipeline| pipeline.name.as_str()).collect();
+        let mut pipelines: Vec<&str> = self.program.pipelines.iter().map(|one| one.declared.as_str()).collect();
+        pipelines.dedup();
         facts.push(("pipelines".to_owned(), pipelines.join(", ")));
         for param in &self.program.params {
             let how = if param.overridden { " (command line)" } else { "" };

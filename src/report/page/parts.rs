@@ -2,10 +2,15 @@
 
 use std::fmt::Write;
 
+use indexmap::IndexMap;
+
 use super::super::{drawing::escaped, text};
 use super::{Comparison, DataFile, Expectation, Line, Stage, State};
 use crate::lang::ir::Fold;
 use crate::lang::metric;
+
+/// Of the stages that say the same, so many are named.
+const MOST_NAMED: usize = 3;
 
 pub(super) fn facts(facts: &[(String, String)]) -> String {
     if facts.is_empty() {
@@ -219,9 +224,20 @@ pub(super) fn notices(notices: &[(String, String)]) -> String {
     if notices.is_empty() {
         return String::new();
     }
-    let line =
-        |(of, message): &(String, String)| format!("<li><strong>{}</strong>: {}</li>\n", escaped(of), escaped(message));
-    format!("<ul>\n{}</ul>\n", notices.iter().map(line).collect::<String>())
+    let mut by_message: IndexMap<&str, Vec<&str>> = IndexMap::new();
+    for (of, message) in notices {
+        let all = by_message.entry(message).or_default();
+        if !all.contains(&of.as_str()) {
+            all.push(of);
+        }
+    }
+    let line = |(message, of): (&str, Vec<&str>)| {
+        let shown: Vec<String> = of.iter().take(MOST_NAMED).map(|of| escaped(of)).collect();
+        let more = of.len() - shown.len();
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!("<li>{} <span class=\"faint\">{}{more}</span></li>\n", escaped(message), shown.join(", "))
+    };
+    format!("<ul>\n{}</ul>\n", by_message.into_iter().map(line).collect::<String>())
 }
 
 pub(super) fn stages(stages: &[Stage]) -> String {

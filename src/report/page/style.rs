@@ -41,6 +41,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .8rem .25rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); overflow-wrap: normal; }
 th { font-weight: 600; color: var(--faint); }
 td.n, th.n { text-align: right; padding-left: .8rem; padding-right: 0; white-space: nowrap; }
+td.n + td:not(.n), th.n + th:not(.n) { padding-left: 1.2rem; }
 td.name { min-width: 8rem; overflow-wrap: anywhere; }
 td small { color: var(--faint); }
 tr.best td { font-weight: 600; }
@@ -49,7 +50,7 @@ tr.baseline td { color: var(--faint); font-style: italic; }
 .digest { overflow-wrap: anywhere; min-width: 9rem; }
 details { margin: .3rem 0; }
 summary { cursor: pointer; }
-.timeline { display: grid; grid-template-columns: minmax(7rem, 22rem) 1fr max-content; gap: .25rem .8rem; align-items: center; }
+.timeline { display: grid; grid-template-columns: minmax(7rem, 22rem) minmax(0, 1fr) max-content; gap: .25rem .8rem; align-items: center; }
 .track { position: relative; height: .9rem; background: var(--panel); border-radius: 3px; }
 .bar { position: absolute; top: 0; bottom: 0; min-width: 3px; border-radius: 3px; background: var(--c0); }
 .bar.failed { background: var(--bad); }
@@ -85,7 +86,7 @@ footer { margin-top: 3rem; color: var(--faint); font-size: .85em; }
   body { padding: .6rem .7rem 2rem; font-size: 14px; }
   dl.facts { grid-template-columns: 1fr; gap: 0; }
   dl.facts dd { margin-bottom: .4rem; }
-  .timeline { grid-template-columns: 1fr max-content; }
+  .timeline { grid-template-columns: minmax(0, 1fr) max-content; }
   .timeline .track { grid-column: 1 / -1; }
   .timeline .time { grid-row: auto; }
 }
@@ -96,6 +97,7 @@ footer { margin-top: 3rem; color: var(--faint); font-size: .85em; }
   section, tr, figure { break-inside: avoid; }
   section { break-inside: auto; }
   h2, h3 { break-after: avoid; }
+  .charts { grid-template-columns: 1fr 1fr; }
   .wide { overflow: visible; }
   .graph { width: 100%; height: auto; }
   .bar, table.confusion td.n { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
