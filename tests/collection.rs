@@ -80,7 +80,7 @@ fn commit(store: &Store, number: u64, content: &str) -> Manifest {
 
 /// A run of a file that came to these results.
 fn a_run(store: &Store, file: &str, results: &[&Manifest]) -> RunEntry {
-    let entry = store.begin_run(file).expect("begun");
+    let entry = store.begin_run(file, &[]).expect("begun");
     for manifest in results {
         assert!(matches!(entry.lookup(&manifest.label, &manifest.key), Ok(Lookup::Hit(_))));
     }
@@ -337,7 +337,7 @@ fn a_file_that_is_gone_is_missing_and_not_damaged() {
 
 /// What a run does: looks a few results up, computes those that are missing from others, reads them to its end.
 fn work(store: &Store, random: Key) {
-    let entry = store.begin_run("x.ftp").expect("begun");
+    let entry = store.begin_run("x.ftp", &[]).expect("begun");
     let mut found: Vec<Manifest> = vec![];
     for step in 0..4 {
         let number = u64::from(random.below(step, 6));
@@ -456,7 +456,7 @@ fn commit_within(store: &Store, limit: u64) {
         assert_eq!(libc::setrlimit(libc::RLIMIT_FSIZE, &limit), 0);
     }
     let commit = || -> Result<(), StoreError> {
-        let entry = store.begin_run("x.ftp")?;
+        let entry = store.begin_run("x.ftp", &[])?;
         let keyed = keyed(7);
         let Acquired::Ours(lease) = store.acquire(&keyed.key, &mut Patience::default())? else {
             panic!("nobody else computes this");

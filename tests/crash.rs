@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ftp::event::Event;
-use ftp::exec::{Options, RunReport, run, stage::run_child};
+use ftp::exec::{Machine, Options, RunReport, run, stage::run_child};
 use ftp::lang::ir::Program;
 use ftp::lang::signature::{Artifact, Class};
 use ftp::lang::value::Value;
@@ -99,6 +99,7 @@ fn run_all(program: &Program, store: &Store, cancel: &Arc<AtomicBool>, sink: &dy
         arguments: ENTRY.iter().map(Into::into).collect(),
         cancel: cancel.clone(),
         jobs: 1,
+        machine: Machine::default(),
         keep_going: false,
         retries: 0,
     };

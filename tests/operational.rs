@@ -43,6 +43,7 @@ fn values(ty: &ParameterType) -> [String; 2] {
         ParameterType::Epochs => ["7 epochs".into(), "9 epochs".into()],
         ParameterType::Steps | ParameterType::StepsOrRatio => ["7 steps".into(), "9 steps".into()],
         ParameterType::Duration => ["7 min".into(), "9 h".into()],
+        ParameterType::Size => ["7 MB".into(), "9 GB".into()],
         ParameterType::String => ["\"seven\"".into(), "\"nine\"".into()],
         ParameterType::Choice(names) => [names[0].into(), names[names.len() - 1].into()],
         other => panic!("give this test two values of {other:?}"),

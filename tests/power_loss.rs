@@ -17,7 +17,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use ftp::event::Event;
-use ftp::exec::{Options, run, stage::run_child};
+use ftp::exec::{Machine, Options, run, stage::run_child};
 use ftp::lang::ir::Program;
 use ftp::lang::value::Value;
 use ftp::plan::Plan;
@@ -83,6 +83,7 @@ fn bring_about(store: &Store, number: u32, sink: &dyn Fn(Event)) -> Vec<String> 
         arguments: ENTRY.iter().map(Into::into).collect(),
         cancel: Arc::new(AtomicBool::new(false)),
         jobs: 1,
+        machine: Machine::default(),
         keep_going: false,
         retries: 0,
     };

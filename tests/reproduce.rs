@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -14,6 +15,7 @@ use ftp::lang::world::World;
 use ftp::plan::reproduce::{self, Place, Request};
 use ftp::plan::{Plan, StageInput};
 use ftp::syntax::{self, Source};
+use indexmap::IndexMap;
 use support::{Table, registry, source};
 
 /// Of a race, every second one goes on.
@@ -25,7 +27,8 @@ fn stopped(plan: &Plan, stage: usize) -> bool {
 /// output digest.
 fn keys(program: &Program, plan: &Plan, pipeline: usize) -> Vec<String> {
     let mut keys: Vec<String> = vec![];
-    let inputs = |stage| plan.inputs_left(stage, &|before| stopped(plan, before)).unwrap_or_default();
+    let inputs =
+        |stage| plan.inputs_left(stage, &|before| stopped(plan, before)).map_or_else(IndexMap::new, Cow::into_owned);
     for stage in 0..plan.stages.len() {
         let key = plan.key_with(program, stage, &inputs(stage), &|before| keys[before].clone()).key;
         keys.push(key);

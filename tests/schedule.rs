@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use ftp::event::Event;
-use ftp::exec::{Options, RunReport, run, stage::run_child};
+use ftp::exec::{Machine, Options, RunReport, run, stage::run_child};
 use ftp::lang::ir::Program;
 use ftp::lang::signature::Class;
 use ftp::lang::value::Value;
@@ -87,6 +87,7 @@ fn options(jobs: usize, keep_going: bool, retries: u32) -> Options {
         arguments: ["child_entry", "--exact", "--nocapture"].map(Into::into).to_vec(),
         cancel: Arc::new(AtomicBool::new(false)),
         jobs,
+        machine: Machine::default(),
         keep_going,
         retries,
     }
@@ -209,4 +210,41 @@ fn a_process_that_is_killed_is_tried_again_and_a_method_that_fails_is_not() {
     let failed = go(&fan_out(8, "fail"), &options(1, true, 3));
     assert_eq!(failed.report.failed[0].failure.code, "ftp::train::diverged");
     assert!(!failed.events.iter().any(|event| matches!(event, Event::StageRetried { .. })));
+}
+
+#[test]
+fn stages_that_say_what_they_need_run_at_once_only_where_it_is_there() {
+    let mut program = fan_out(4, "slow");
+    for node in program.nodes.iter_mut().filter(|node| node.method == "adapt") {
+        node.parameters.insert("memory".into(), parameter(Value::Bytes(40), Class::Operational));
+        node.parameters.insert("cores".into(), parameter(Value::Int(3), Class::Operational));
+    }
+    let machine = |cores, memory| Options { machine: Machine { cores, memory }, ..options(8, false, 0) };
+    // What asks for nothing may run beside.
+    let asking = |ran: &Ran| {
+        let mut events = ran.events.clone();
+        events.retain(|event| match event {
+            Event::StageStarted { stage, .. } | Event::StageFinished { stage, .. } => stage.starts_with("adapt"),
+            _ => false,
+        });
+        at_once(&events)
+    };
+    let wide = go(&program, &machine(16, 1000));
+    assert!(asking(&wide) > 2);
+    assert_eq!(asking(&go(&program, &machine(16, 100))), 2, "of 100 bytes two stages have 40 each");
+    let narrow = go(&program, &machine(7, 1000));
+    assert_eq!(asking(&narrow), 2, "of seven cores two stages have three each");
+    let outputs = |ran: &Ran| -> Vec<String> {
+        ran.report.stages.iter().map(|stage| stage.as_ref().expect("it ran").manifest.output.clone()).collect()
+    };
+    assert_eq!(outputs(&wide), outputs(&narrow), "what is needed is in no key");
+    let threads = |ran: &Ran| -> Vec<String> {
+        let all = ran.report.stages.iter().flatten().filter(|stage| stage.label.starts_with("adapt"));
+        all.map(|stage| stage.manifest.record.notices[0].message.clone()).collect()
+    };
+    assert_eq!(threads(&narrow), ["3"; 4], "a stage has the cores it asked for");
+
+    let never = go(&program, &machine(16, 39));
+    assert_eq!(never.report.failed[0].failure.code, "ftp::exec::too_large");
+    assert!(never.report.failed[0].failure.help.as_ref().is_some_and(|help| help.contains("--memory")));
 }

@@ -48,7 +48,7 @@ pub fn write(contents: Contents, store: Option<&Store>, to: &Path) -> Result<Ind
     let there = |file: &FileEntry| store.is_some_and(|store| store.blob(&file.digest).is_file());
     let mut blobs: Vec<Entry> = results
         .iter()
-        .flat_map(|sent| sent.manifest.blobs().filter(|file| there(file)))
+        .flat_map(|sent| sent.manifest.blobs().map(|(_, file)| file).filter(|file| there(file)))
         .map(|file| Entry { path: file.digest.clone(), digest: file.digest.clone(), bytes: file.bytes })
         .collect();
     blobs.sort_by(|one, other| one.path.cmp(&other.path));

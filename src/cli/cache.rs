@@ -8,12 +8,10 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::past::{SHOWN, ago};
 use super::{Exit, project};
 use crate::report::{table, text};
 use crate::store::{Collection, Part, Policy, Store, StoreError, StoredResult, Survey};
-
-/// How much of a key is shown.
-const SHOWN: usize = 12;
 
 #[derive(Args)]
 pub(super) struct Cache {
@@ -262,16 +260,6 @@ fn summary(collection: &Collection, plan: bool) -> String {
         said += &format!(", {} of them only because they are young (--grace)", collection.young);
     }
     said + "\n"
-}
-
-/// `45 s`, `12 min`, `3 h`, `20 d`.
-fn ago(age: Duration) -> String {
-    match age.as_secs() {
-        seconds @ 0..60 => format!("{seconds} s"),
-        seconds @ 60..3600 => format!("{} min", seconds / 60),
-        seconds @ 3600..172_800 => format!("{} h", seconds / 3600),
-        seconds => format!("{} d", seconds / 86_400),
-    }
 }
 
 /// `90s`, `30 min`, `12h`, `14d`, `0`.

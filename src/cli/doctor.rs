@@ -224,11 +224,9 @@ fn free_space(_: &Path) -> Option<u64> {
 }
 
 fn memory() -> Option<Memory> {
-    let kibibytes = |name| {
-        let field = proc_field("/proc/meminfo", name)?;
-        field.split_whitespace().next()?.parse::<u64>().ok()
-    };
-    let (total, available) = (kibibytes("MemTotal")? * 1024, kibibytes("MemAvailable")? * 1024);
+    let total = limits::total_memory()?;
+    let available = proc_field("/proc/meminfo", "MemAvailable")?;
+    let available = available.split_whitespace().next()?.parse::<u64>().ok()? * 1024;
     let limit = limits::memory().filter(|limit| *limit < total);
     Some(Memory { total, available, limit })
 }

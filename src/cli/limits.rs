@@ -13,6 +13,38 @@ pub fn memory() -> Option<u64> {
     memory_of(&Groups::of_this_process())
 }
 
+/// Bytes of memory of the machine.
+pub fn total_memory() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let kibibytes = text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next());
+    Some(kibibytes?.parse::<u64>().ok()? * 1024)
+}
+
+/// Bytes of memory that this process may use, where that can be known.
+pub fn usable_memory() -> Option<u64> {
+    total_memory().map(|total| memory().map_or(total, |limit| limit.min(total)))
+}
+
+/// `64GB`, `512 MiB` in bytes.
+pub fn size(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let unit = text.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == '.');
+    let factor = match unit.trim() {
+        "B" => 1.0,
+        "kB" => 1e3,
+        "MB" => 1e6,
+        "GB" => 1e9,
+        "TB" => 1e12,
+        "MiB" => 1_048_576.0,
+        "GiB" => 1_073_741_824.0,
+        "TiB" => 1_099_511_627_776.0,
+        _ => return Err("write a size with its unit, such as `64GB`, `64GiB` or `500MB`".to_owned()),
+    };
+    let number: f64 =
+        text[..text.len() - unit.len()].parse().map_err(|_| "write a number and a unit, such as `64GB`".to_owned())?;
+    Ok((number * factor) as u64)
+}
+
 /// The least that a group or one above it grants: a limit holds for everything below it.
 fn cores_of(groups: &Groups) -> Option<f64> {
     let unified = groups.values("", "cpu.max").filter_map(|text| {

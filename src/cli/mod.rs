@@ -5,6 +5,7 @@
 mod bundle;
 mod cache;
 mod check;
+mod diff;
 mod doctor;
 mod explain;
 mod fmt;
@@ -12,10 +13,12 @@ mod graph;
 mod help;
 mod limits;
 mod lock;
+mod log;
 mod lsp;
 mod methods;
 mod new;
 mod params;
+mod past;
 mod plan;
 #[cfg(feature = "train")]
 mod predict;
@@ -31,6 +34,7 @@ mod results;
 #[cfg(feature = "train")]
 mod run;
 mod sarif;
+mod show;
 #[cfg(feature = "train")]
 mod stage;
 
@@ -98,6 +102,12 @@ enum Command {
     Bundle(bundle::Bundle),
     /// Unpack what `ftp bundle` packed, verified, its results into the store
     Unbundle(bundle::Unbundle),
+    /// List the runs, the last one first
+    Log(log::Log),
+    /// Show a run, or a result: what it was made from, what came of it, what was noted
+    Show(show::Show),
+    /// Compare two runs or results: everything they were made from, and their scores
+    Diff(diff::Diff),
     /// Look after the store: list and pin results, remove what nothing keeps, verify everything
     Cache(cache::Cache),
     /// List the methods, or show the manual page of one
@@ -120,18 +130,21 @@ struct StoreArguments {
     /// Where results are kept [default: $FTP_STORE, else ~/.cache/ftp]
     #[arg(long, value_name = "DIR", env = "FTP_STORE")]
     store: Option<PathBuf>,
-    /// What to compute on: cpu, or cuda:0, cuda:1 ...
+    /// What to compute on: cpu, or cuda:0; several GPUs, cuda:0,cuda:1, have a stage each
     #[arg(long, default_value = "cpu", value_parser = device_name)]
     device: String,
 }
 
 /// A device's name; whether there is one is asked where something is computed, not where it is planned.
 fn device_name(text: &str) -> Result<String, String> {
-    let known = match text.split_once(':') {
-        None => text == "cpu" || text == "cuda",
-        Some((kind, index)) => kind == "cuda" && index.parse::<u16>().is_ok(),
-    };
-    if known { Ok(text.to_owned()) } else { Err("a device is `cpu`, or `cuda:0`, `cuda:1` ...".to_owned()) }
+    let gpu = |name: &str| name.strip_prefix("cuda:").is_some_and(|index| index.parse::<u16>().is_ok());
+    let gpus: Vec<&str> = text.split(',').collect();
+    let twice = gpus.iter().enumerate().any(|(at, name)| gpus[..at].contains(name));
+    let known = text == "cpu" || text == "cuda" || (gpus.iter().all(|name| gpu(name)) && !twice);
+    match known {
+        true => Ok(text.to_owned()),
+        false => Err("a device is `cpu`, or `cuda:0`, `cuda:1` ..., or several of these: `cuda:0,cuda:1`".to_owned()),
+    }
 }
 
 /// Runs the command the process arguments name.
@@ -162,6 +175,9 @@ pub fn main() -> ExitCode {
         Command::Predict(command) => command.run(),
         Command::Bundle(command) => command.run(),
         Command::Unbundle(command) => command.run(),
+        Command::Log(command) => command.run(),
+        Command::Show(command) => command.run(),
+        Command::Diff(command) => command.run(),
         Command::Cache(command) => command.run(),
         Command::Methods(command) => command.run(),
         Command::New(command) => command.run(),

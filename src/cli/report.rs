@@ -55,6 +55,9 @@ impl Report {
                     Exit::Usage
                 })?;
                 self.file.file.clone_from(&run.path);
+                if self.file.set.is_empty() {
+                    self.file.set.clone_from(&run.set);
+                }
                 Some(run)
             }
         };
@@ -165,9 +168,10 @@ impl<'a> Builder<'a> {
             output: result.map(|result| result.output.clone()),
             parameters,
             labels: labels.into_iter().flatten().filter_map(|label| Some(label.as_str()?.to_owned())).collect(),
+            // One that can't be read leaves the curves out, and nothing else.
             journal: result
-                .and_then(|result| self.store.journal(result))
-                .map_or_else(Journal::default, |text| Journal::parse(&text)),
+                .and_then(|result| self.store.journal(result).ok())
+                .map_or_else(Journal::default, |said| Journal::of(said.into_iter().map(|entry| entry.event))),
         }
     }
 
@@ -238,10 +242,10 @@ impl<'a> Builder<'a> {
     }
 
     /// By pipeline, of those whose last stage is there.
-    fn summaries(&self) -> IndexMap<usize, serde_json::Value> {
+    fn summaries(&self) -> IndexMap<usize, &serde_json::Value> {
         let summary = |index: usize| {
             let stage = self.plan.stage_of(self.program.pipelines[index].output)?;
-            Some((index, self.manifests[stage].as_ref()?.summary.clone()))
+            Some((index, &self.manifests[stage].as_ref()?.summary))
         };
         (0..self.program.pipelines.len()).filter_map(summary).collect()
     }

@@ -40,11 +40,13 @@ fn target<'p>(program: &'p Program, stage: &Node) -> Option<&'p Node> {
 /// The pipelines that were evaluated, by the labelled set they end on; each with its summary.
 pub(super) fn by_target<'a>(
     program: &Program,
-    summaries: &'a IndexMap<usize, Json>,
+    summaries: &'a IndexMap<usize, &'a Json>,
 ) -> IndexMap<String, Vec<(usize, &'a Json)>> {
     let mut by_target: IndexMap<String, Vec<(usize, &Json)>> = IndexMap::new();
     for (index, pipeline) in program.pipelines.iter().enumerate() {
-        let Some(summary) = summaries.get(&index).filter(|summary| summary.get("metrics").is_some()) else { continue };
+        let Some(summary) = summaries.get(&index).copied().filter(|summary| summary.get("metrics").is_some()) else {
+            continue;
+        };
         let Some(set) = target(program, &program.nodes[pipeline.output]) else { continue };
         by_target.entry(set.label.clone()).or_default().push((index, summary));
     }
@@ -91,7 +93,7 @@ pub(super) struct Measured {
 pub(super) fn measured(
     program: &Program,
     plan: &Plan,
-    summaries: &IndexMap<usize, Json>,
+    summaries: &IndexMap<usize, &Json>,
     stopped: &dyn Fn(usize) -> bool,
 ) -> Vec<Measured> {
     let of = |measure: &Measure| {
@@ -120,7 +122,7 @@ pub(super) fn measured(
 }
 
 /// One table a labelled set: a row for each pipeline that ends on it, and the baseline.
-pub(super) fn tables(program: &Program, summaries: &IndexMap<usize, Json>) -> String {
+pub(super) fn tables(program: &Program, summaries: &IndexMap<usize, &Json>) -> String {
     let sets = by_target(program, summaries);
     sets.into_iter().map(|(set, pipelines)| comparison(program, &set, &pipelines)).collect()
 }

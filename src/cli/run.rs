@@ -1,5 +1,6 @@
 //! `ftp run`.
 
+use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,9 +10,9 @@ use indexmap::IndexMap;
 
 use super::project::Project;
 use super::results::{Measured, measured, tables};
-use super::{Exit, FileArguments, StoreArguments, project, publish, reproduction};
+use super::{Exit, FileArguments, StoreArguments, limits, project, publish, reproduction};
 use crate::event::{Event, Notice};
-use crate::exec::{self, Options, RunReport};
+use crate::exec::{self, Machine, Options, RunReport};
 use crate::lang::ir::Program;
 use crate::plan::Plan;
 use crate::report::{self, Style};
@@ -29,6 +30,10 @@ pub(super) struct Run {
     /// Stages that may run at once; the processor's cores are divided among them
     #[arg(long, short, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: u16,
+    /// Memory that stages may use together, for those that say how much they need (`memory = 8 GB`), such as 64GB
+    /// [default: this machine's]
+    #[arg(long, value_name = "SIZE", value_parser = limits::size)]
+    memory: Option<u64>,
     /// After a failure, go on with what does not depend on it
     #[arg(long, short)]
     keep_going: bool,
@@ -57,14 +62,18 @@ impl Run {
         if let Err(exit) = project.choose(&self.pipelines) {
             return exit;
         }
-        if let Err(error) = crate::train::device(&self.store.device) {
-            project::print_error(&error);
-            return Exit::Usage;
+        for device in self.store.device.split(',') {
+            if let Err(error) = crate::train::device(device) {
+                project::print_error(&error);
+                return Exit::Usage;
+            }
         }
         let store = match self.store.open() {
             Ok(store) => store,
             Err(exit) => return exit,
         };
+        // The process ends with the run, which is sooner than thousands of stages are taken apart.
+        let project = ManuallyDrop::new(project);
         let program = &project.program;
         let plan = Plan::new(program, &self.store.device);
         let style = Style::choose(self.json);
@@ -85,13 +94,17 @@ impl Run {
         let run = Options::new(cancelled_by_signals())
             .map(|options| Options {
                 jobs: self.jobs.into(),
+                machine: Machine {
+                    memory: self.memory.or_else(limits::usable_memory).unwrap_or(u64::MAX),
+                    ..Machine::default()
+                },
                 keep_going: self.keep_going,
                 retries: self.retries,
                 ..options
             })
             .and_then(|options| exec::run(&plan, program, &project.source, &store, &options, &sink));
         let report = match run {
-            Ok(report) => report,
+            Ok(report) => ManuallyDrop::new(report),
             Err(error) => {
                 project::print_error(&error);
                 return Exit::Failed;
@@ -149,11 +162,11 @@ fn cancelled_by_signals() -> Arc<AtomicBool> {
 }
 
 /// The summary of each pipeline's last stage.
-fn summaries(program: &Program, plan: &Plan, report: &RunReport) -> IndexMap<usize, serde_json::Value> {
+fn summaries<'r>(program: &Program, plan: &Plan, report: &'r RunReport) -> IndexMap<usize, &'r serde_json::Value> {
     let pipelines = program.pipelines.iter().enumerate();
     let manifests = pipelines.filter_map(|(index, pipeline)| {
         let manifest = report.manifest_of(plan.stage_of(pipeline.output)?)?;
-        Some((index, manifest.summary.clone()))
+        Some((index, &manifest.summary))
     });
     manifests.collect()
 }
@@ -216,13 +229,17 @@ fn expectations(program: &Program, plan: &Plan, report: &RunReport, sink: &dyn F
     let stopped = |stage: usize| report.stopped[stage];
     let found = measured(program, plan, &summaries(program, plan, report), &stopped);
     for Measured { shown, value, relation, bound, holds } in &found {
-        sink(Event::Expectation {
+        let event = Event::Expectation {
             measure: shown.clone(),
             value: value.unwrap_or(f64::NAN),
             relation: (*relation).to_owned(),
             bound: *bound,
             holds: *holds,
-        });
+        };
+        if let Some(entry) = &report.entry {
+            entry.said(&event);
+        }
+        sink(event);
     }
     found.iter().all(|one| one.holds)
 }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::failure;
 use super::memory::Watch;
 use super::run::Options;
+use super::slots::{Share, VISIBLE_GPUS};
 use crate::event::Event;
 use crate::plan::spec::StageFailure;
 use crate::store::{Lease, StoreError};
@@ -34,6 +35,8 @@ pub(super) enum Ended {
 pub(super) struct Job<'a> {
     pub label: &'a str,
     pub options: &'a Options,
+    /// What of the machine its process has.
+    pub share: &'a Share,
     pub spec: &'a Path,
     pub log: &'a Path,
     /// In seconds.
@@ -111,8 +114,11 @@ impl Job<'_> {
         let mut command = Command::new(&self.options.program);
         command.args(&self.options.arguments).arg(self.spec);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log.try_clone()?);
-        if let Some(threads) = self.options.threads() {
+        if let Some(threads) = self.share.threads {
             command.env("RAYON_NUM_THREADS", threads.to_string());
+        }
+        if let Some(visible) = self.share.visible_gpu(std::env::var(VISIBLE_GPUS).ok().as_deref()) {
+            command.env(VISIBLE_GPUS, visible);
         }
         // Its own group: ctrl-C at the terminal reaches this process only, which then ends the child in good order.
         command.process_group(0);

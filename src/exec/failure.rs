@@ -60,6 +60,13 @@ pub(super) fn over_time(label: &str, seconds: f64) -> StageFailure {
     .help("raise time_limit, or give the stage less to do; earlier stages need not run again")
 }
 
+/// A stage that needs more memory than the run may use.
+pub(super) fn too_large(needed: u64, there: u64) -> StageFailure {
+    let [needed, there] = [needed, there].map(|bytes| format!("{:.1} GB", bytes as f64 / 1e9));
+    StageFailure::new("ftp::exec::too_large", format!("it needs {needed} of memory, and the run may use {there}"))
+        .help("run it on a larger machine, lower its `memory`, or allow the run more: `--memory 64GB`")
+}
+
 pub(super) fn not_run(program: &Path, error: &std::io::Error) -> StageFailure {
     StageFailure::new("ftp::exec::not_run", format!("can't run {}: {error}", program.display()))
         .help("was ftp moved or replaced while it ran? Run again")

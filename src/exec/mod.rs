@@ -5,14 +5,15 @@
 
 mod child;
 mod failure;
-mod journal;
 mod memory;
 mod report;
 mod run;
+mod slots;
 pub mod stage;
 mod status;
 mod worker;
 
 pub use report::{FailedStage, RunReport, StageResult};
 pub use run::{ExecError, Options, run};
+pub use slots::Machine;
 pub use status::{Status, status};

@@ -1,7 +1,8 @@
 //! The scheduler: every stage whose inputs are there runs as soon as there is a slot for it, first those that come first in
 //! the plan. One thread decides; a thread a running stage waits for its process.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,19 +11,22 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::Scope;
 use std::time::Instant;
 
+use indexmap::IndexMap;
 use miette::Diagnostic;
 use thiserror::Error;
 
 use super::failure;
 use super::report::{FailedStage, RunReport, StageResult};
+use super::slots::{Demand, Machine, Share, Slots};
 use super::status::{History, why};
 use super::worker::{Failed, Outcome, Worker, values};
 use crate::event::Event;
 use crate::lang::ir::Program;
+use crate::lang::world::Digest;
 use crate::plan::race::Decision;
 use crate::plan::spec::{Input, StageFailure};
-use crate::plan::{Keyed, Plan, PreImage, StageInput};
-use crate::store::{Lookup, RunEntry, Store, StoreError};
+use crate::plan::{Plan, PreImage, StageInput};
+use crate::store::{Absence, Lookup, RunEntry, Store, StoreError};
 use crate::syntax::Source;
 
 /// How to run. Nothing here changes a result or a key.
@@ -36,6 +40,8 @@ pub struct Options {
     pub cancel: Arc<AtomicBool>,
     /// Stages that may run at once; at least 1.
     pub jobs: usize,
+    /// What they may use together.
+    pub machine: Machine,
     /// After a failure, go on with what does not depend on it.
     pub keep_going: bool,
     /// How often a stage is tried again whose process was ended by something else.
@@ -46,13 +52,15 @@ impl Options {
     /// Stages run as `ftp stage SPEC`, from the program that is running now, one after the other.
     pub fn new(cancel: Arc<AtomicBool>) -> Result<Self, ExecError> {
         let program = std::env::current_exe().map_err(ExecError::NoProgram)?;
-        Ok(Self { program, arguments: vec!["stage".into()], cancel, jobs: 1, keep_going: false, retries: 2 })
-    }
-
-    /// The threads that each of several stages may use; none when a stage has the machine to itself.
-    pub(super) fn threads(&self) -> Option<usize> {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        (self.jobs > 1).then(|| (cores / self.jobs).max(1))
+        Ok(Self {
+            program,
+            arguments: vec!["stage".into()],
+            cancel,
+            jobs: 1,
+            machine: Machine::default(),
+            keep_going: false,
+            retries: 2,
+        })
     }
 }
 
@@ -83,7 +91,9 @@ pub fn run(
     store.sweep()?;
     let root = store.root().display().to_string();
     sink(Event::RunStarted { file: source.name.clone(), stages: plan.stages.len(), store: root });
-    let entry = Arc::new(store.begin_run(&source.name)?);
+    let set = program.params.iter().filter(|param| param.overridden);
+    let set: Vec<(String, String)> = set.map(|param| (param.name.clone(), param.value.to_string())).collect();
+    let entry = Arc::new(store.begin_run(&source.name, &set)?);
     let report = RunReport {
         stages: vec![None; plan.stages.len()],
         stopped: vec![false; plan.stages.len()],
@@ -97,8 +107,24 @@ pub fn run(
     }
     let ready = (0..plan.stages.len()).filter(|stage| waits[*stage] == 0).collect();
     let history = History::new(store);
-    let mut run =
-        Run { plan, program, source, store, options, sink, history, entry, report, waits, after, ready, running: 0 };
+    let (waiting, slots, shares) = (BTreeMap::new(), Slots::new(options, &plan.device), BTreeMap::new());
+    let mut run = Run {
+        plan,
+        program,
+        source,
+        store,
+        options,
+        sink,
+        history,
+        entry,
+        report,
+        waits,
+        after,
+        ready,
+        waiting,
+        slots,
+        shares,
+    };
     std::thread::scope(|scope| run.all(scope));
     let Run { mut report, entry, .. } = run;
     report.ran = report.stages.iter().flatten().filter(|stage| stage.ran).count();
@@ -127,7 +153,7 @@ fn register(entry: &RunEntry, program: &Program, plan: &Plan, report: &RunReport
 /// What threads tell the one that decides.
 enum Message {
     Said(Event),
-    Done(usize, Box<Keyed>, Result<Outcome, Failed>),
+    Done(usize, Digest, Result<Outcome, Failed>),
 }
 
 struct Run<'a> {
@@ -146,7 +172,11 @@ struct Run<'a> {
     after: Vec<Vec<usize>>,
     /// Stages whose inputs are there.
     ready: BTreeSet<usize>,
-    running: usize,
+    /// Those of them that are not in the store and wait for a slot: their keys, and why there is no result.
+    waiting: BTreeMap<usize, (Digest, Absence)>,
+    slots: Slots,
+    /// What each running stage has.
+    shares: BTreeMap<usize, Share>,
 }
 
 impl<'a> Run<'a> {
@@ -156,56 +186,99 @@ impl<'a> Run<'a> {
     {
         let (sender, receiver) = mpsc::channel();
         loop {
-            while self.may_begin() {
+            // What is in the store needs no slot.
+            while self.goes_on() {
                 let Some(stage) = self.ready.pop_first() else { break };
-                self.begin(stage, scope, &sender);
+                self.look_up(stage);
             }
-            if self.running == 0 {
+            while self.goes_on() {
+                let Some((stage, share)) = self.next() else { break };
+                self.begin(stage, share, scope, &sender);
+            }
+            if self.shares.is_empty() {
                 return;
             }
             self.listen(&receiver);
         }
     }
 
-    fn may_begin(&mut self) -> bool {
-        if self.options.cancel.load(Ordering::Relaxed) {
-            self.report.interrupted |= !self.ready.is_empty();
-            return false;
-        }
-        let stopped = self.report.interrupted || (!self.report.failed.is_empty() && !self.options.keep_going);
-        !stopped && self.running < self.options.jobs.max(1)
+    /// Tells whoever listens, and the record of the run.
+    fn say(&self, event: Event) {
+        self.entry.said(&event);
+        (self.sink)(event);
     }
 
-    /// Takes a stage's result from the store, or starts what makes it.
-    fn begin<'scope>(&mut self, stage: usize, scope: &'scope Scope<'scope, 'a>, sender: &Sender<Message>)
+    /// Whether anything more is begun.
+    fn goes_on(&mut self) -> bool {
+        if self.options.cancel.load(Ordering::Relaxed) {
+            self.report.interrupted |= !self.ready.is_empty() || !self.waiting.is_empty();
+            return false;
+        }
+        !self.report.interrupted && (self.report.failed.is_empty() || self.options.keep_going)
+    }
+
+    /// Takes a stage's result from the store, or lets the stage wait for a slot.
+    fn look_up(&mut self, stage: usize) {
+        let Some(inputs) = self.inputs_left(stage) else { return self.stop(stage) };
+        let key = self.plan.bare_key_with(self.program, stage, &inputs, &|before| self.output(before));
+        // A result that is found is in use until the run ends.
+        match self.entry.lookup(&self.plan.stages[stage].label, &key) {
+            Ok(Lookup::Hit(manifest)) => self.done(stage, key, Ok(Outcome::Hit(manifest))),
+            Ok(Lookup::Miss(absence)) if self.slots.could_hold(self.demand(stage)) => {
+                self.waiting.insert(stage, (key, absence));
+            }
+            Ok(Lookup::Miss(_)) => {
+                let failure = failure::too_large(self.demand(stage).memory, self.options.machine.memory);
+                self.done(stage, key, Err((failure, None)));
+            }
+            Err(error) => self.done(stage, key, Err((error.into(), None))),
+        }
+    }
+
+    /// The first stage that waits and for which there is room.
+    fn next(&mut self) -> Option<(usize, Share)> {
+        if !self.slots.any() {
+            return None;
+        }
+        let stages: Vec<usize> = self.waiting.keys().copied().collect();
+        stages.into_iter().find_map(|stage| Some((stage, self.slots.take(self.demand(stage))?)))
+    }
+
+    fn demand(&self, stage: usize) -> Demand {
+        Demand::of(self.plan.node(self.program, stage))
+    }
+
+    /// The output digest of a stage that is done.
+    fn output(&self, stage: usize) -> Digest {
+        self.report.manifest_of(stage).map_or_else(String::new, |manifest| manifest.output.clone())
+    }
+
+    /// What a stage takes; `None` when a race has stopped it.
+    fn inputs_left(&self, stage: usize) -> Option<Cow<'a, IndexMap<String, StageInput>>> {
+        let left = self.plan.inputs_left(stage, &|before| self.report.stopped[before]);
+        left.filter(|_| !self.loses(stage))
+    }
+
+    fn begin<'scope>(&mut self, stage: usize, share: Share, scope: &'scope Scope<'scope, 'a>, sender: &Sender<Message>)
     where
         'a: 'scope,
     {
-        let report = &self.report;
-        let output =
-            |before: usize| report.stages[before].as_ref().map_or_else(String::new, |one| one.manifest.output.clone());
-        let left = self.plan.inputs_left(stage, &|before| report.stopped[before]);
-        let Some(left) = left.filter(|_| !self.loses(stage)) else { return self.stop(stage) };
-        let keyed = self.plan.key_with(self.program, stage, &left, &output);
-        let whole = self.plan.key_of_whole(self.program, stage, &output);
-        // A result that is found is in use until the run ends.
-        let absence = match self.entry.lookup(&self.plan.stages[stage].label, &keyed.key) {
-            Ok(Lookup::Hit(manifest)) => return self.done(stage, &keyed, Ok(Outcome::Hit(manifest))),
-            Ok(Lookup::Miss(absence)) => absence,
-            Err(error) => return self.done(stage, &keyed, Err((error.into(), None))),
-        };
-        let mut inputs = indexmap::IndexMap::new();
-        for (slot, input) in &left {
+        let Some((key, absence)) = self.waiting.remove(&stage) else { return };
+        self.shares.insert(stage, share.clone());
+        let Some(left) = self.inputs_left(stage) else { return };
+        let keyed = self.plan.key_with(self.program, stage, &left, &|before| self.output(before));
+        let whole = self.plan.key_of_whole(self.program, stage, &|before| self.output(before));
+        let mut inputs = IndexMap::new();
+        for (slot, input) in left.iter() {
             match self.input(input) {
                 Ok(input) => inputs.insert(slot.clone(), input),
-                Err(failure) => return self.done(stage, &keyed, Err((failure, None))),
+                Err(failure) => return self.ended(stage, key, Err((failure, None))),
             };
         }
         let reason = why((self.plan, self.program, self.source), stage, &keyed, &absence, &self.history).to_string();
         let (plan, program, store, options) = (self.plan, self.program, self.store, self.options);
         let entry = self.entry.clone();
         let sender = sender.clone();
-        self.running += 1;
         scope.spawn(move || {
             let sink = |event| drop(sender.send(Message::Said(event)));
             let worker = Worker {
@@ -217,41 +290,46 @@ impl<'a> Run<'a> {
                 keyed: &keyed,
                 whole,
                 inputs,
-                device: &plan.device,
+                share: &share,
                 time_limit: plan.time_limit(program, stage),
                 reason,
                 sink: &sink,
             };
             let outcome = worker.bring_about();
             // The receiver lives until every thread has said this.
-            let _ = sender.send(Message::Done(stage, Box::new(keyed), outcome));
+            let _ = sender.send(Message::Done(stage, keyed.key, outcome));
         });
+    }
+
+    /// A stage that had a share has it no longer.
+    fn ended(&mut self, stage: usize, key: Digest, outcome: Result<Outcome, Failed>) {
+        if let Some(share) = self.shares.remove(&stage) {
+            self.slots.give_back(share);
+        }
+        self.done(stage, key, outcome);
     }
 
     fn listen(&mut self, receiver: &Receiver<Message>) {
         match receiver.recv() {
-            Ok(Message::Said(event)) => (self.sink)(event),
-            Ok(Message::Done(stage, keyed, outcome)) => {
-                self.running -= 1;
-                self.done(stage, &keyed, outcome);
-            }
+            Ok(Message::Said(event)) => self.say(event),
+            Ok(Message::Done(stage, key, outcome)) => self.ended(stage, key, outcome),
             // Not before all threads are done: this one holds a sender, too.
-            Err(_) => self.running = 0,
+            Err(_) => self.shares.clear(),
         }
     }
 
     /// Writes down how a stage came out, and what may begin now.
-    fn done(&mut self, stage: usize, keyed: &Keyed, outcome: Result<Outcome, Failed>) {
-        let (label, key) = (self.plan.stages[stage].label.clone(), keyed.key.clone());
+    fn done(&mut self, stage: usize, key: Digest, outcome: Result<Outcome, Failed>) {
+        let label = self.plan.stages[stage].label.clone();
         match outcome {
             Ok(Outcome::Interrupted) => self.report.interrupted = true,
             Ok(Outcome::Hit(manifest)) => {
-                (self.sink)(Event::StageHit { stage: label.clone(), key: key.clone() });
+                self.say(Event::StageHit { stage: label.clone(), key: key.clone() });
                 self.finished(stage, StageResult { label, ran: false, key, manifest: *manifest });
             }
             Ok(Outcome::Ran(manifest)) => {
                 let (output, seconds) = (manifest.output.clone(), manifest.record.seconds);
-                (self.sink)(Event::StageFinished { stage: label.clone(), key: key.clone(), output, seconds });
+                self.say(Event::StageFinished { stage: label.clone(), key: key.clone(), output, seconds });
                 self.finished(stage, StageResult { label, ran: true, key, manifest: *manifest });
             }
             Err((failure, log)) => {
@@ -259,7 +337,7 @@ impl<'a> Run<'a> {
                     self.report.stages.iter().flatten().map(|stage| stage.label.clone()).collect();
                 let StageFailure { code, message, help } = failure.clone();
                 let kept = failure::kept(&finished);
-                (self.sink)(Event::StageFailed { stage: label.clone(), code, message, help, kept });
+                self.say(Event::StageFailed { stage: label.clone(), code, message, help, kept });
                 self.report.failed.push(FailedStage { stage, label, key, failure, log });
             }
         }
@@ -282,16 +360,13 @@ impl<'a> Run<'a> {
 
     /// Leaves out a stage that its race, or that of what it takes, has stopped.
     fn stop(&mut self, stage: usize) {
-        let report = &self.report;
-        let output =
-            |before: usize| report.stages[before].as_ref().map_or_else(String::new, |one| one.manifest.output.clone());
         if self.loses(stage) {
             // Where its beginning ended; it is not gone on with.
-            self.store.drop_checkpoint(&self.plan.key(self.program, stage, &output).key);
+            self.store.drop_checkpoint(&self.plan.key(self.program, stage, &|before| self.output(before)).key);
         }
         self.report.stopped[stage] = true;
         let label = self.plan.stages[stage].label.clone();
-        (self.sink)(Event::StageStopped { stage: label });
+        self.say(Event::StageStopped { stage: label });
         self.release(stage);
     }
 

@@ -1,6 +1,7 @@
 //! The other end: what a stage process does.
 
 use std::any::Any;
+use std::cell::RefCell;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -9,12 +10,11 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::journal::Journal;
 use crate::event::Event;
 use crate::lang::signature::Artifact;
 use crate::plan::PreImage;
 use crate::plan::spec::{Outcome, StageFailure, StageSpec};
-use crate::store::{JOURNAL, Manifest, Product, Store};
+use crate::store::{Journal, Manifest, Product, Store};
 
 /// The file a stage process is started with: what the stage is told, and what committing its result takes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -74,16 +74,13 @@ fn compute(
     let ChildSpec { stage, pre_image, artifact, nonce } = child;
     let store = Store::open(&stage.store)?;
     let (clock, started) = (Instant::now(), SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
-    let journal = Journal::new();
-    let outcome = run(&stage, &store, &|event| {
-        journal.note(&event);
+    let journal = RefCell::new(Journal::default());
+    let sink = |event: Event| {
+        journal.borrow_mut().note(&event);
         say(&event);
-    })?;
-    let said = journal.bytes();
-    if !said.is_empty() {
-        // A result without its curves is a result.
-        let _ = std::fs::write(stage.attempt.join(JOURNAL), said);
-    }
+    };
+    let outcome = run(&stage, &store, &sink)?;
+    journal.into_inner().write(&stage.attempt);
     let product = Product {
         key: stage.key.clone(),
         method: stage.method.clone(),

@@ -10,6 +10,7 @@ use super::child::{Ended, Job};
 use super::failure;
 use super::memory;
 use super::run::Options;
+use super::slots::Share;
 use super::stage::ChildSpec;
 use crate::event::Event;
 use crate::lang::ir::{Node, Parameter};
@@ -48,7 +49,8 @@ pub(super) struct Worker<'a> {
     /// Of a training that ends early: the key of the whole one.
     pub whole: Option<Digest>,
     pub inputs: IndexMap<String, Input>,
-    pub device: &'a str,
+    /// What of the machine it has.
+    pub share: &'a Share,
     pub time_limit: Option<f64>,
     /// Why it must run, for people.
     pub reason: String,
@@ -143,8 +145,15 @@ impl Worker<'_> {
         let log = self.store.logs().join(format!("{}-{}.log", &self.keyed.key[..16], lease.nonce()));
         let (label, options) = (self.label, self.options);
         let memory = memory::Watch::new();
-        let job =
-            Job { label, options, spec: &attempt.spec(), log: &log, time_limit: self.time_limit, memory: &memory };
+        let job = Job {
+            label,
+            options,
+            share: self.share,
+            spec: &attempt.spec(),
+            log: &log,
+            time_limit: self.time_limit,
+            memory: &memory,
+        };
         let ended = job.supervise(&mut lease, self.sink);
         // The store decides: a process that was stopped right after its commit has done its work.
         if let Lookup::Hit(manifest) = self.entry.lookup(self.label, &self.keyed.key).map_err(without_log)? {
@@ -185,7 +194,7 @@ impl Worker<'_> {
             inputs: self.inputs.clone(),
             store: self.store.root().to_path_buf(),
             attempt,
-            device: self.device.to_owned(),
+            device: self.share.device_of_child(),
         };
         let (pre_image, nonce) = (self.keyed.pre_image.clone(), lease.nonce().to_owned());
         ChildSpec { stage, pre_image, artifact: self.node.output, nonce }

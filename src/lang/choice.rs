@@ -174,7 +174,8 @@ fn number(literal: &Literal) -> Option<f64> {
         | Literal::Percent(value)
         | Literal::Epochs(value)
         | Literal::Steps(value)
-        | Literal::Seconds(value) => *value,
+        | Literal::Seconds(value)
+        | Literal::Bytes(value) => *value,
         _ => return None,
     })
 }

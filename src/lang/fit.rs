@@ -34,6 +34,7 @@ pub(super) fn phrase(ty: &ParameterType) -> String {
         ParameterType::Steps => "steps, such as `500`".into(),
         ParameterType::StepsOrRatio => "a share such as `10 %` or a count such as `100 steps`".into(),
         ParameterType::Duration => "a duration such as `30 min`".into(),
+        ParameterType::Size => "a size such as `8 GB`".into(),
         ParameterType::Choice(choices) => format!("one of {}", suggest::quoted(choices)),
         ParameterType::Strings => "a list of strings".into(),
         ParameterType::Artifact(artifact) => format!("the name of {}", artifact.phrase()),
@@ -88,6 +89,14 @@ pub(super) fn fit(literal: &Literal, ty: &ParameterType, optional: bool) -> Resu
             help: Some("write `45 s`, `30 min` or `2 h`".into()),
             span: None,
         }),
+        (T::Size, L::Bytes(value)) => positive(*value, "bytes").map(|value| Value::Bytes(value as u64)),
+        (T::Size, L::Int(_) | L::Float(_)) => Err(Misfit {
+            code: WRONG_UNIT,
+            message: "needs a unit of size".into(),
+            label: "no unit".into(),
+            help: Some("write `500 MB`, `8 GB` or `8 GiB`".into()),
+            span: None,
+        }),
         (T::Choice(choices), L::String(value)) => choice(value, choices),
         (T::Strings, L::List(items)) => strings(items),
         _ => Err(mismatch(literal, ty)),
@@ -106,6 +115,7 @@ fn flows(given: &ParameterType, wanted: &ParameterType) -> bool {
             | (T::Epochs, T::Epochs)
             | (T::Steps, T::Steps | T::StepsOrRatio)
             | (T::Duration, T::Duration)
+            | (T::Size, T::Size)
             | (T::Strings, T::Strings)
     )
 }
@@ -143,9 +153,9 @@ fn strings(items: &[(Literal, Span)]) -> Result<Value, Misfit> {
 fn mismatch(literal: &Literal, ty: &ParameterType) -> Misfit {
     use Literal as L;
     use ParameterType as T;
-    let has_unit = matches!(literal, L::Percent(_) | L::Epochs(_) | L::Steps(_) | L::Seconds(_));
+    let has_unit = matches!(literal, L::Percent(_) | L::Epochs(_) | L::Steps(_) | L::Seconds(_) | L::Bytes(_));
     let plain = matches!(ty, T::Int { .. } | T::Float { .. });
-    let measured = plain || matches!(ty, T::Ratio | T::Epochs | T::Steps | T::StepsOrRatio | T::Duration);
+    let measured = plain || matches!(ty, T::Ratio | T::Epochs | T::Steps | T::StepsOrRatio | T::Duration | T::Size);
     let help = match (ty, literal) {
         (T::Float { .. }, L::Percent(value)) => Some(format!("write the number itself: `{}`", number(*value))),
         _ if plain && has_unit => Some("leave the unit out".into()),

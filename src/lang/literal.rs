@@ -17,6 +17,7 @@ pub(super) enum Literal {
     /// Whole unless the file says something odd.
     Steps(f64),
     Seconds(f64),
+    Bytes(f64),
     String(String),
     List(Vec<(Literal, Span)>),
     /// Some value of this type: a recipe's parameter while the recipe itself is checked.
@@ -26,7 +27,7 @@ pub(super) enum Literal {
 }
 
 /// The units there are, for messages.
-pub(super) const UNITS: &[&str] = &["epochs", "steps", "%", "s", "min", "h"];
+pub(super) const UNITS: &[&str] = &["epochs", "steps", "%", "s", "min", "h", "MB", "GB", "MiB", "GiB"];
 
 impl Literal {
     /// A number with its unit, or `None` when there is no such unit.
@@ -38,6 +39,12 @@ impl Literal {
             "s" => Literal::Seconds(number),
             "min" => Literal::Seconds(60.0 * number),
             "h" => Literal::Seconds(3600.0 * number),
+            "B" => Literal::Bytes(number),
+            "kB" => Literal::Bytes(1e3 * number),
+            "MB" => Literal::Bytes(1e6 * number),
+            "GB" => Literal::Bytes(1e9 * number),
+            "MiB" => Literal::Bytes(f64::from(1 << 20) * number),
+            "GiB" => Literal::Bytes(f64::from(1 << 30) * number),
             _ => return None,
         })
     }
@@ -53,6 +60,7 @@ impl Literal {
             Literal::Epochs(value) => format!("`{} epochs`", number(*value)),
             Literal::Steps(value) => format!("`{} steps`", number(*value)),
             Literal::Seconds(value) => format!("the duration `{} s`", number(*value)),
+            Literal::Bytes(value) => format!("the size `{}`", Value::Bytes(*value as u64)),
             Literal::String(value) => format!("the string {value:?}"),
             Literal::List(_) => "a list".into(),
             Literal::Of(ty) => match ty {
@@ -60,6 +68,7 @@ impl Literal {
                 ParameterType::Bool => "a truth value".into(),
                 ParameterType::Ratio => "a fraction".into(),
                 ParameterType::Duration => "a duration".into(),
+                ParameterType::Size => "a size".into(),
                 ParameterType::Epochs => "a number of epochs".into(),
                 ParameterType::Steps => "a number of steps".into(),
                 other => super::fit::phrase(other),
@@ -90,6 +99,7 @@ impl From<&Value> for Literal {
             Value::Epochs(value) => Literal::Epochs(*value),
             Value::Steps(value) => Literal::Steps(*value as f64),
             Value::Seconds(value) => Literal::Seconds(*value),
+            Value::Bytes(value) => Literal::Bytes(*value as f64),
             Value::List(values) => Literal::List(values.iter().map(|value| (value.into(), Span::new(0, 0))).collect()),
         }
     }

@@ -86,6 +86,8 @@ pub enum ParameterType {
     StepsOrRatio,
     /// `30 min`, `2 h`, `45 s`. Resolves to [`Value::Seconds`].
     Duration,
+    /// `500 MB`, `8 GB`, `8 GiB`. Resolves to [`Value::Bytes`].
+    Size,
     /// One of these names. Resolves to [`Value::Name`].
     Choice(&'static [&'static str]),
     /// A list of strings.

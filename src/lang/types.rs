@@ -12,6 +12,7 @@ const VALUES: &[(&str, ParameterType)] = &[
     ("bool", ParameterType::Bool),
     ("ratio", ParameterType::Ratio),
     ("duration", ParameterType::Duration),
+    ("size", ParameterType::Size),
     ("epochs", ParameterType::Epochs),
     ("steps", ParameterType::Steps),
     ("strings", ParameterType::Strings),

@@ -20,6 +20,8 @@ pub enum Value {
     Steps(u64),
     /// `30 min`.
     Seconds(f64),
+    /// `8 GB`.
+    Bytes(u64),
     List(Vec<Value>),
 }
 
@@ -62,6 +64,13 @@ impl std::fmt::Display for Value {
             Value::Epochs(value) => write!(f, "{value} epochs"),
             Value::Steps(value) => write!(f, "{value} steps"),
             Value::Seconds(value) => write!(f, "{value} s"),
+            Value::Bytes(value) => {
+                let (size, unit) = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1000, "kB")]
+                    .into_iter()
+                    .find(|(size, _)| value.is_multiple_of(*size))
+                    .unwrap_or((1, "B"));
+                write!(f, "{} {unit}", value / size)
+            }
             Value::List(values) => {
                 f.write_str("[")?;
                 for (index, value) in values.iter().enumerate() {

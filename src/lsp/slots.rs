@@ -75,6 +75,7 @@ pub(super) fn fits(ty: &ParameterType, value: &str) -> bool {
         ParameterType::Steps => &["int", "steps"],
         ParameterType::StepsOrRatio => &["float", "ratio", "steps"],
         ParameterType::Duration => &["duration"],
+        ParameterType::Size => &["size"],
         ParameterType::Choice(_)
         | ParameterType::Artifact(_)
         | ParameterType::Delta

@@ -136,6 +136,20 @@ twice as fast where the processor has instructions for it. On a processor with m
             .class(Class::Operational),
         P::optional("time_limit", T::Duration, Value::None, "The stage is stopped, and fails, after this time.")
             .class(Class::Operational),
+        P::optional(
+            "cores",
+            T::Int { min: 1, max: 1024 },
+            Value::None,
+            "Cores of the processor that the stage is to have to itself while others run beside it (`--jobs`); by default its even share.",
+        )
+        .class(Class::Operational),
+        P::optional(
+            "memory",
+            T::Size,
+            Value::None,
+            "Memory that the stage needs: it begins when those that run beside it (`--jobs`) leave so much.",
+        )
+        .class(Class::Operational),
     ]
 }
 

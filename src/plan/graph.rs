@@ -69,7 +69,7 @@ impl Plan {
             }
             let inputs = plan.inputs(program, node);
             // Stages are told apart by what their keys would be if every input stage's output were its index.
-            let mut identity = key::of(program, node, &inputs, device, &|stage| format!("stage {stage}")).key;
+            let mut identity = key::alone(program, node, &inputs, device, &|stage| format!("stage {stage}"));
             let contest =
                 node.contest.map(|contest| Contest { race: plan.stage_of[&contest.race], number: contest.number });
             // What runs only if it is kept is another stage than what runs anyway, though their results are one.
@@ -124,12 +124,24 @@ impl Plan {
         key::of(program, self.node(program, stage), inputs, &self.device, output_of)
     }
 
+    /// The key alone of [`Plan::key_with`]: what it is made of need be known only of what is not in the store.
+    pub fn bare_key_with(
+        &self,
+        program: &Program,
+        stage: usize,
+        inputs: &IndexMap<String, StageInput>,
+        output_of: &dyn Fn(usize) -> Digest,
+    ) -> Digest {
+        key::alone(program, self.node(program, stage), inputs, &self.device, output_of)
+    }
+
     /// The key of the training that a stage is the beginning of, if it ends early by its parameter `until`.
     pub fn key_of_whole(&self, program: &Program, stage: usize, output_of: &dyn Fn(usize) -> Digest) -> Option<Digest> {
-        let mut node = self.node(program, stage).clone();
-        let until = node.parameters.get_mut(UNTIL).filter(|until| until.value != Value::None)?;
-        until.value = Value::None;
-        Some(key::of(program, &node, &self.stages[stage].inputs, &self.device, output_of).key)
+        let node = self.node(program, stage);
+        node.parameters.get(UNTIL).filter(|until| until.value != Value::None)?;
+        let mut whole = node.clone();
+        whole.parameters[UNTIL].value = Value::None;
+        Some(key::alone(program, &whole, &self.stages[stage].inputs, &self.device, output_of))
     }
 
     /// How long a stage may take, in seconds, where the file says so: its operational parameter `time_limit`.

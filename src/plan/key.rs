@@ -5,6 +5,9 @@
 //! The encoding is canonical (leaves sorted by path, floats by their bits) and unambiguous (every field has a type tag
 //! and its length before it).
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
@@ -48,7 +51,7 @@ pub struct Keyed {
 }
 
 /// The key of a node of kind [`Stage`](crate::lang::signature::Kind::Stage) with these inputs on this device, given the
-/// output digests of the stages among its inputs.
+/// output digests of the stages among its inputs, and what it is made of.
 pub fn of(
     program: &Program,
     node: &Node,
@@ -56,28 +59,50 @@ pub fn of(
     device: &str,
     output_of: &dyn Fn(usize) -> Digest,
 ) -> Keyed {
+    let leaves = leaves(program, node, inputs, device, output_of);
+    Keyed { key: leaves.key(), pre_image: leaves.pre_image() }
+}
+
+/// The key alone.
+pub fn alone(
+    program: &Program,
+    node: &Node,
+    inputs: &IndexMap<String, StageInput>,
+    device: &str,
+    output_of: &dyn Fn(usize) -> Digest,
+) -> Digest {
+    leaves(program, node, inputs, device, output_of).key()
+}
+
+fn leaves<'a>(
+    program: &'a Program,
+    node: &'a Node,
+    inputs: &IndexMap<String, StageInput>,
+    device: &str,
+    output_of: &dyn Fn(usize) -> Digest,
+) -> Leaves<'a> {
     let mut leaves = Leaves::default();
-    leaves.push("method", Value::Name(node.method.clone()));
+    leaves.push("", "method", Value::Name(node.method.clone()));
     leaves.parameters("parameters", &node.parameters);
     if let Some(delta) = &node.delta {
-        leaves.push("delta.method", Value::Name(delta.method.clone()));
-        leaves.push("delta.version", Value::Int(i64::from(delta.version)));
+        leaves.push("delta", "method", Value::Name(delta.method.clone()));
+        leaves.push("delta", "version", Value::Int(i64::from(delta.version)));
         leaves.parameters("delta.parameters", &delta.parameters);
     }
     for (slot, input) in inputs {
         let at = format!("inputs.{slot}");
         match input {
-            StageInput::Stage(stage) => leaves.push(format!("{at}.output"), Value::Name(output_of(*stage))),
+            StageInput::Stage(stage) => leaves.push(&at, "output", Value::Name(output_of(*stage))),
             StageInput::Source(id) => leaves.source(&at, &program.nodes[*id]),
         }
     }
-    leaves.push("version", Value::Int(i64::from(node.version)));
+    leaves.push("", "version", Value::Int(i64::from(node.version)));
     let kind = device.split(':').next().unwrap_or(device);
-    leaves.push("numerics.device", Value::Name(kind.to_owned()));
-    leaves.push("numerics.dtype", Value::Name("f32".into()));
-    leaves.push("numerics.deterministic", Value::Bool(kind == "cpu"));
-    leaves.push("schema", Value::Int(SCHEMA));
-    leaves.finish()
+    leaves.push("numerics", "device", Value::Name(kind.to_owned()));
+    leaves.push("numerics", "dtype", Value::Name("f32".into()));
+    leaves.push("numerics", "deterministic", Value::Bool(kind == "cpu"));
+    leaves.push("", "schema", Value::Int(SCHEMA));
+    leaves
 }
 
 /// What changes a result. A parameter that is left out has no leaf, so that a method may get another one, and what was
@@ -86,30 +111,42 @@ fn counts(parameter: &Parameter) -> bool {
     parameter.class != Class::Operational && parameter.value != Value::None
 }
 
-/// Leaves in the order to show them.
+/// Leaves in the order to show them. A plan has a hundred for each stage: their paths lie in one string, and values stay
+/// where they are.
 #[derive(Default)]
-struct Leaves(Vec<(String, Value)>);
+struct Leaves<'a> {
+    paths: String,
+    leaves: Vec<(Range<usize>, Cow<'a, Value>)>,
+}
 
-impl Leaves {
-    fn push(&mut self, path: impl Into<String>, value: Value) {
-        self.0.push((path.into(), value));
+impl<'a> Leaves<'a> {
+    fn push(&mut self, at: &str, name: &str, value: Value) {
+        self.add(at, name, Cow::Owned(value));
     }
 
-    fn parameters(&mut self, at: &str, parameters: &IndexMap<String, Parameter>) {
-        for (name, parameter) in parameters {
-            if counts(parameter) {
-                self.push(format!("{at}.{name}"), parameter.value.clone());
-            }
+    fn add(&mut self, at: &str, name: &str, value: Cow<'a, Value>) {
+        let start = self.paths.len();
+        self.paths.push_str(at);
+        if !at.is_empty() {
+            self.paths.push('.');
+        }
+        self.paths.push_str(name);
+        self.leaves.push((start..self.paths.len(), value));
+    }
+
+    fn parameters(&mut self, at: &str, parameters: &'a IndexMap<String, Parameter>) {
+        for (name, parameter) in parameters.iter().filter(|(_, parameter)| counts(parameter)) {
+            self.add(at, name, Cow::Borrowed(&parameter.value));
         }
     }
 
-    fn source(&mut self, at: &str, node: &Node) {
-        self.push(format!("{at}.method"), Value::Name(node.method.clone()));
-        self.push(format!("{at}.version"), Value::Int(i64::from(node.version)));
-        for (name, parameter) in &node.parameters {
+    fn source(&mut self, at: &str, node: &'a Node) {
+        self.push(at, "method", Value::Name(node.method.clone()));
+        self.push(at, "version", Value::Int(i64::from(node.version)));
+        for (name, parameter) in node.parameters.iter().filter(|(_, parameter)| counts(parameter)) {
             // Where the files lie does not matter; what is in them does.
-            if name != "path" && counts(parameter) {
-                self.push(format!("{at}.parameters.{name}"), parameter.value.clone());
+            if name != "path" {
+                self.add(at, &format!("parameters.{name}"), Cow::Borrowed(&parameter.value));
             }
         }
         if let Some(facts) = &node.source {
@@ -121,33 +158,39 @@ impl Leaves {
         match &facts.task {
             Some(Task::Classification { labels }) => {
                 let labels = labels.iter().cloned().map(Value::String).collect();
-                self.push(format!("{at}.labels"), Value::List(labels));
+                self.push(at, "labels", Value::List(labels));
             }
-            Some(Task::Regression) => self.push(format!("{at}.labels"), Value::Name("scores".into())),
+            Some(Task::Regression) => self.push(at, "labels", Value::Name("scores".into())),
             None => {}
         }
         for (role, column) in &facts.columns {
-            self.push(format!("{at}.columns.{role}"), Value::String(column.clone()));
+            self.push(at, &format!("columns.{role}"), Value::String(column.clone()));
         }
         for (index, file) in facts.files.iter().enumerate() {
             let split = file.split.clone().map_or(Value::None, Value::Name);
-            self.push(format!("{at}.files.{index}.split"), split);
-            self.push(format!("{at}.files.{index}.digest"), Value::Name(file.digest.clone()));
+            self.push(at, &format!("files.{index}.split"), split);
+            self.push(at, &format!("files.{index}.digest"), Value::Name(file.digest.clone()));
         }
     }
 
-    fn finish(self) -> Keyed {
-        let leaves = self.0.iter().map(|(path, value)| (path.clone(), value.to_string())).collect();
-        let mut sorted: Vec<&(String, Value)> = self.0.iter().collect();
-        sorted.sort_by(|a, b| a.0.cmp(&b.0));
+    fn pre_image(&self) -> PreImage {
+        let leaf =
+            |(path, value): &(Range<usize>, Cow<Value>)| (self.paths[path.clone()].to_owned(), value.to_string());
+        PreImage { leaves: self.leaves.iter().map(leaf).collect() }
+    }
+
+    fn key(&self) -> Digest {
+        let path = |leaf: &(Range<usize>, Cow<Value>)| &self.paths.as_bytes()[leaf.0.clone()];
+        let mut sorted: Vec<&(Range<usize>, Cow<Value>)> = self.leaves.iter().collect();
+        sorted.sort_by(|one, other| path(one).cmp(path(other)));
         let mut bytes = Vec::with_capacity(64 * sorted.len());
         encode_bytes(&mut bytes, b'k', DOMAIN);
         encode_bytes(&mut bytes, b'n', &(sorted.len() as u64).to_le_bytes());
-        for (path, value) in sorted {
-            encode_bytes(&mut bytes, b'p', path.as_bytes());
-            encode(&mut bytes, value);
+        for leaf in sorted {
+            encode_bytes(&mut bytes, b'p', path(leaf));
+            encode(&mut bytes, &leaf.1);
         }
-        Keyed { key: blake3::hash(&bytes).to_hex().to_string(), pre_image: PreImage { leaves } }
+        blake3::hash(&bytes).to_hex().to_string()
     }
 }
 
@@ -169,6 +212,7 @@ fn encode(out: &mut Vec<u8>, value: &Value) {
         Value::Epochs(value) => encode_bytes(out, b'e', &bits(*value)),
         Value::Steps(value) => encode_bytes(out, b't', &value.to_le_bytes()),
         Value::Seconds(value) => encode_bytes(out, b'd', &bits(*value)),
+        Value::Bytes(value) => encode_bytes(out, b'z', &value.to_le_bytes()),
         Value::List(values) => {
             let mut inner = Vec::new();
             for value in values {

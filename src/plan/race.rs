@@ -1,5 +1,7 @@
 //! What is left of a plan when its races are decided.
 
+use std::borrow::Cow;
+
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
@@ -31,11 +33,11 @@ impl Plan {
         &self,
         stage: usize,
         is_stopped: &dyn Fn(usize) -> bool,
-    ) -> Option<IndexMap<String, StageInput>> {
+    ) -> Option<Cow<'_, IndexMap<String, StageInput>>> {
         let inputs = &self.stages[stage].inputs;
         let stopped = |input: &StageInput| matches!(input, StageInput::Stage(before) if is_stopped(*before));
         if !inputs.values().any(stopped) {
-            return Some(inputs.clone());
+            return Some(Cow::Borrowed(inputs));
         }
         let mut left = IndexMap::new();
         let mut models = 0;
@@ -51,6 +53,6 @@ impl Plan {
                 }
             };
         }
-        (models > 0).then_some(left)
+        (models > 0).then_some(Cow::Owned(left))
     }
 }

@@ -4,6 +4,7 @@
 //! statement or a link of a chain for each stage. A race is gone with those that it stopped. Planned beside the same data,
 //! it has the keys of the pipeline it is of.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
@@ -75,7 +76,8 @@ impl<'a> Writer<'a> {
         let mut open = vec![last];
         while let Some(stage) = open.pop() {
             if !stages.contains_key(&stage) {
-                let inputs = request.plan.inputs_left(stage, request.stopped).unwrap_or_default();
+                let inputs =
+                    request.plan.inputs_left(stage, request.stopped).map_or_else(IndexMap::new, Cow::into_owned);
                 open.extend(inputs.values().filter_map(|input| match input {
                     StageInput::Stage(before) => Some(*before),
                     StageInput::Source(_) => None,

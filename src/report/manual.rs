@@ -83,6 +83,7 @@ pub fn type_text(ty: &ParameterType) -> String {
         ParameterType::Steps => "steps, `500` or `500 steps`".into(),
         ParameterType::StepsOrRatio => "share or steps, `10 %` or `100 steps`".into(),
         ParameterType::Duration => "time, `30 min`".into(),
+        ParameterType::Size => "size, `8 GB`".into(),
         ParameterType::Choice(names) => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
         ParameterType::Strings => "list of strings".into(),
         ParameterType::Artifact(artifact) => artifact.phrase().into(),

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::verify::identity;
-use super::{Manifest, Store, StoreError, digest_file};
+use super::{FileEntry, Manifest, Store, StoreError, digest_file};
 use crate::lang::world::Digest;
 
 /// A result in the store.
@@ -58,19 +58,26 @@ impl StoredArtifact {
         let Some(file) = self.manifest.files.get(name) else {
             return Err(StoreError::NoSuchFile { label: label.clone(), name: name.to_owned() });
         };
-        let path = self.store.blob_path(&file.digest);
+        self.store.verified(label, name, file)
+    }
+}
+
+impl Store {
+    /// The path of a blob, after its content was digested; one that is damaged is moved aside.
+    pub(super) fn verified(&self, label: &str, name: &str, file: &FileEntry) -> Result<PathBuf, StoreError> {
+        let path = self.blob_path(&file.digest);
         let before = identity(&path)?;
         match digest_file(&path) {
             Ok(digest) if digest == file.digest => Ok(path),
             Ok(_) => {
-                let moved = self.store.damaged_path(&file.digest);
+                let moved = self.damaged_path(&file.digest);
                 if let Some(before) = &before {
-                    self.store.set_aside(&path, before, &moved)?;
+                    self.set_aside(&path, before, &moved)?;
                 }
-                Err(StoreError::Corrupt { label: label.clone(), name: name.to_owned(), moved })
+                Err(StoreError::Corrupt { label: label.to_owned(), name: name.to_owned(), moved })
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Err(StoreError::Missing { label: label.clone(), name: name.to_owned(), path })
+                Err(StoreError::Missing { label: label.to_owned(), name: name.to_owned(), path })
             }
             Err(error) => Err(StoreError::io("read", &path)(error)),
         }

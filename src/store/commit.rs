@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
 use super::error::short;
+use super::journal::JOURNAL;
 use super::{FileEntry, Lookup, Manifest, Record, SCHEMA, Store, StoreError};
 use crate::event::Notice;
 use crate::lang::signature::Artifact;
 use crate::lang::world::Digest;
 use crate::plan::PreImage;
 use crate::plan::spec::Outcome;
-
-/// What a stage said while it ran, in its attempt; kept beside its result and no part of it.
-pub const JOURNAL: &str = ".journal";
 
 /// What a stage made, before it is stored.
 #[derive(Debug, Clone)]
@@ -48,17 +46,14 @@ impl Store {
             }
             files.insert(name.clone(), self.seal(&path)?);
         }
-        let (label, key) = (product.label.clone(), product.key.clone());
         let journal = attempt.join(JOURNAL);
-        let kept = journal.is_file().then(|| self.seal(&journal)).transpose()?;
-        let manifest = manifest(product, files, kept);
+        let journal = if journal.is_file() { Some(self.seal(&journal)?) } else { None };
+        let (label, key) = (product.label.clone(), product.key.clone());
+        let manifest = manifest(product, files, journal);
         // From the first blob in place to the manifest that names it, nothing may be collected.
         let _guard = self.using()?;
-        for (name, file) in &manifest.files {
+        for (name, file) in manifest.blobs() {
             self.ingest(&attempt.join(name), file)?;
-        }
-        if let Some(file) = &manifest.record.journal {
-            self.ingest(&journal, file)?;
         }
         let committed = self.under_lease(&key, nonce, || self.write(manifest))?;
         let committed = committed.ok_or(StoreError::LeaseLost { label })?;

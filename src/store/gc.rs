@@ -94,7 +94,7 @@ impl Store {
         let mut named: BTreeSet<&Digest> = BTreeSet::new();
         for one in survey.results.iter().chain(&survey.outputs) {
             match one.why {
-                Some(_) => named.extend(one.manifest.blobs().map(|file| &file.digest)),
+                Some(_) => named.extend(one.manifest.blobs().map(|(_, file)| &file.digest)),
                 None => files.extend(removal(&one.path, Part::Manifests)?),
             }
         }

@@ -38,7 +38,8 @@ impl Absence {
 
 impl Store {
     /// A result counts when its manifest and all its files are there, at their sizes, and those of everything it is a
-    /// delta of. Contents are verified when they are read.
+    /// delta of. Contents are verified when they are read. What its key was made of is left out of the manifest: who looks
+    /// for a key knows that.
     pub fn lookup(&self, key: &Digest) -> Lookup {
         let bytes = match fs::read(self.result_path(key)) {
             Ok(bytes) => bytes,
@@ -49,7 +50,7 @@ impl Store {
             }
             Err(error) => return Lookup::Miss(Absence::Corrupt { damaged: format!("its manifest ({error})") }),
         };
-        match Manifest::from_bytes(&bytes) {
+        match Manifest::from_bytes_without_pre_image(&bytes) {
             Ok(manifest) if manifest.key != *key => damaged_manifest(),
             Ok(manifest) => {
                 // The same bytes as those just verified need not be made out once more.
@@ -61,6 +62,22 @@ impl Store {
                 }
             }
             Err(_) => damaged_manifest(),
+        }
+    }
+
+    /// The manifest of a key, with what the key was made of; `None` when there is none. Its files may be gone.
+    ///
+    /// # Errors
+    /// When it can't be read or is not what was written.
+    pub fn result(&self, key: &Digest) -> Result<Option<Manifest>, StoreError> {
+        let path = self.result_path(key);
+        match fs::read(&path) {
+            Ok(bytes) => match Manifest::from_bytes(&bytes) {
+                Ok(manifest) => Ok(Some(manifest)),
+                Err(why) => Err(StoreError::CorruptManifest { path, why }),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StoreError::io("read", &path)(error)),
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::journal::JOURNAL;
 use crate::event::Notice;
 use crate::lang::signature::Artifact;
 use crate::lang::world::Digest;
@@ -49,7 +50,7 @@ pub struct Record {
     /// Version of ftp.
     pub engine: String,
     pub notices: Vec<Notice>,
-    /// What the stage said while it ran: lines of JSON, each `{"seconds": .., "event": {..}}`.
+    /// What the stage said while it ran, a blob; none of results that are older than journals.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub journal: Option<FileEntry>,
 }
@@ -59,11 +60,6 @@ const MIDDLE: &str = "\",\"manifest\":";
 const TAIL: &str = "}\n";
 
 impl Manifest {
-    /// All content that belongs to the result.
-    pub fn blobs(&self) -> impl Iterator<Item = &FileEntry> {
-        self.files.values().chain(&self.record.journal)
-    }
-
     /// The digest of what was made, without when, where and by whom.
     pub fn output_digest(
         artifact: Artifact,
@@ -78,11 +74,40 @@ impl Manifest {
         blake3::hash(content.to_string().as_bytes()).to_hex().to_string()
     }
 
+    /// Every blob that the store keeps for this result, by the name it has here.
+    pub fn blobs(&self) -> impl Iterator<Item = (&str, &FileEntry)> {
+        let files = self.files.iter().map(|(name, file)| (name.as_str(), file));
+        files.chain(self.record.journal.iter().map(|file| (JOURNAL, file)))
+    }
+
     /// `{"blake3":"<digest of the manifest's bytes>","manifest":{..}}`.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let body = serde_json::to_string(self).expect("a manifest has only string keys and finite numbers");
         let digest = blake3::hash(body.as_bytes()).to_hex();
         format!("{HEAD}{digest}{MIDDLE}{body}{TAIL}").into_bytes()
+    }
+
+    /// The same without the pre-image, which most of a manifest is. The digest of its bytes tells that it is what was written.
+    pub(super) fn from_bytes_without_pre_image(bytes: &[u8]) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Rest {
+            schema: u32,
+            key: Digest,
+            method: String,
+            version: u32,
+            label: String,
+            output: Digest,
+            artifact: Artifact,
+            base: Option<Digest>,
+            files: BTreeMap<String, FileEntry>,
+            summary: serde_json::Value,
+            record: Record,
+        }
+        let body = body(bytes).ok_or("it is not what was written")?;
+        let Rest { schema, key, method, version, label, output, artifact, base, files, summary, record } =
+            serde_json::from_slice(body).map_err(|error| error.to_string())?;
+        let pre_image = PreImage::default();
+        Ok(Self { schema, key, method, version, label, pre_image, output, artifact, base, files, summary, record })
     }
 
     /// Reads what [`to_bytes`](Self::to_bytes) wrote; the error says what is wrong with it.

@@ -6,7 +6,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::error::short;
-use super::{Store, StoreError};
+use super::{RunRecord, Store, StoreError};
 use crate::lang::world::Digest;
 
 /// The fewest characters of a key that stand for it.
@@ -39,7 +39,7 @@ impl Store {
         Ok(pins)
     }
 
-    /// The key that a person means: the first characters of one, or the name of a pipeline, which stands for what the
+    /// The key that a person means: the first characters of one, or the name of a pipeline or a stage, which stands for what the
     /// last run that finished it came to.
     pub fn find(&self, named: &str) -> Result<Digest, StoreError> {
         let hexadecimal = named.len() >= FEWEST && named.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -54,7 +54,9 @@ impl Store {
         }
         if keys.is_empty() {
             let runs = self.known_runs()?;
-            keys.extend(runs.into_iter().find_map(|mut run| run.pipelines.remove(named)));
+            let stage =
+                |run: &RunRecord| run.stages.iter().find(|stage| stage.stage == named).map(|stage| stage.key.clone());
+            keys.extend(runs.into_iter().find_map(|run| run.pipelines.get(named).cloned().or_else(|| stage(&run))));
         }
         match &keys[..] {
             [] => Err(StoreError::NothingNamed { named: named.to_owned() }),

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::process::{Process, nonce};
 use super::{Lookup, Store, StoreError};
+use crate::event::Event;
 use crate::lang::world::Digest;
 
 /// The record of a run that goes on, to be written to; what it names is not collected while this is there.
@@ -36,6 +37,10 @@ pub struct RunRecord {
     /// Where that was, absolute; what runs of one file are told by.
     pub path: PathBuf,
     pub host: String,
+    /// Version of ftp.
+    pub engine: String,
+    /// The parameters of the file that were given on the command line.
+    pub set: Vec<(String, String)>,
     /// Seconds since 1970, UTC, by the clock of its host.
     pub started: f64,
     /// `None` while it goes on, and of one that was killed.
@@ -47,6 +52,8 @@ pub struct RunRecord {
     /// The key of each pipeline's last stage, of those that got there.
     pub pipelines: BTreeMap<String, Digest>,
     pub published: Vec<Publication>,
+    /// What happened, in order: stages that began, ended, failed, were tried again or stopped; expectations.
+    pub events: Vec<Timed>,
     /// When the record was last written to, by the file system's clock.
     pub written: SystemTime,
 }
@@ -57,6 +64,15 @@ pub struct ResolvedStage {
     pub stage: String,
     pub key: Digest,
     pub output: Digest,
+}
+
+/// Something that happened in a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Timed {
+    /// Seconds since 1970, UTC.
+    pub at: f64,
+    #[serde(flatten)]
+    pub event: Event,
 }
 
 /// A model that a run wrote into a directory.
@@ -83,10 +99,22 @@ pub struct Ended {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Line {
-    Run { file: String, path: PathBuf, host: String, engine: String, started: f64 },
+    Run {
+        file: String,
+        path: PathBuf,
+        host: String,
+        engine: String,
+        started: f64,
+        #[serde(default)]
+        set: Vec<(String, String)>,
+    },
     Resolved(ResolvedStage),
-    Pipeline { pipeline: String, key: Digest },
+    Pipeline {
+        pipeline: String,
+        key: Digest,
+    },
     Published(Publication),
+    Said(Timed),
     Ended(Ended),
 }
 
@@ -96,8 +124,8 @@ impl Store {
         self.root.join("runs")
     }
 
-    /// Begins the record of a run of this file.
-    pub fn begin_run(&self, file: &str) -> Result<RunEntry, StoreError> {
+    /// Begins the record of a run of this file, with the parameters of it that are `set` for this run.
+    pub fn begin_run(&self, file: &str, set: &[(String, String)]) -> Result<RunEntry, StoreError> {
         let started = now();
         let id = format!("{}-{}", stamp(started), &nonce()[..6]);
         let path = self.run_path(&id);
@@ -113,6 +141,7 @@ impl Store {
             host: Process::current().host,
             engine: env!("CARGO_PKG_VERSION").to_owned(),
             started,
+            set: set.to_vec(),
         };
         entry.append(&line)?;
         fs::rename(&temporary, &path).map_err(StoreError::io("move into place", &path))?;
@@ -168,6 +197,23 @@ impl RunEntry {
         self.append(&Line::Published(publication))
     }
 
+    /// Writes down what happened, if it is of those things that a record has. That it can't be written is no reason for a run
+    /// to fail.
+    pub fn said(&self, event: &Event) {
+        let noted = matches!(
+            event,
+            Event::StageStarted { .. }
+                | Event::StageRetried { .. }
+                | Event::StageStopped { .. }
+                | Event::StageFinished { .. }
+                | Event::StageFailed { .. }
+                | Event::Expectation { .. }
+        );
+        if noted {
+            let _ = self.append(&Line::Said(Timed { at: now(), event: event.clone() }));
+        }
+    }
+
     /// The stages are done. The results stay in use while the entry is there, to be published and reported.
     pub fn ended(&self, failed: Option<String>, interrupted: bool, ran: usize) -> Result<(), StoreError> {
         self.append(&Line::Ended(Ended { at: now(), failed, interrupted, ran }))
@@ -203,24 +249,28 @@ fn read(path: &Path) -> Result<Option<RunRecord>, StoreError> {
     let mut record = None;
     for line in text.lines().filter_map(|line| serde_json::from_str(line).ok()) {
         match (line, &mut record) {
-            (Line::Run { file, path, host, started, .. }, None) => {
+            (Line::Run { file, path, host, engine, started, set }, None) => {
                 record = Some(RunRecord {
                     id: id.clone(),
                     file,
                     path,
                     host,
+                    engine,
+                    set,
                     started,
                     ended: None,
                     live,
                     stages: vec![],
                     pipelines: BTreeMap::new(),
                     published: vec![],
+                    events: vec![],
                     written,
                 });
             }
             (Line::Resolved(stage), Some(record)) => record.stages.push(stage),
             (Line::Pipeline { pipeline, key }, Some(record)) => drop(record.pipelines.insert(pipeline, key)),
             (Line::Published(publication), Some(record)) => record.published.push(publication),
+            (Line::Said(timed), Some(record)) => record.events.push(timed),
             (Line::Ended(ended), Some(record)) => record.ended = Some(ended),
             (Line::Run { .. }, Some(_)) | (_, None) => {}
         }
@@ -283,7 +333,7 @@ mod tests {
     fn a_record_says_what_was_written_and_whether_the_run_goes_on() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let store = Store::open(directory.path()).expect("a new store");
-        let entry = store.begin_run("some/where.ftp").expect("begun");
+        let entry = store.begin_run("some/where.ftp", &[]).expect("begun");
         entry.pipeline("baseline", &"k".repeat(64)).expect("written");
         let seen = store.known_runs().expect("read").remove(0);
         assert_eq!((seen.id.as_str(), seen.file.as_str(), seen.live), (entry.id(), "some/where.ftp", true));
@@ -301,7 +351,7 @@ mod tests {
     fn a_torn_line_spoils_only_itself() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let store = Store::open(directory.path()).expect("a new store");
-        let entry = store.begin_run("x.ftp").expect("begun");
+        let entry = store.begin_run("x.ftp", &[]).expect("begun");
         entry.file.lock().expect("not poisoned").write_all(b"\n{\"pipeline\":{\"pipe").expect("written");
         entry.pipeline("whole", &"k".repeat(64)).expect("written");
         let seen = store.known_runs().expect("read").remove(0);

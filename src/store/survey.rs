@@ -79,7 +79,7 @@ pub struct StoredResult {
 impl StoredResult {
     /// Of its files; other results may have some of them too.
     pub fn bytes(&self) -> u64 {
-        self.manifest.blobs().map(|file| file.bytes).sum()
+        self.manifest.blobs().map(|(_, file)| file.bytes).sum()
     }
 }
 

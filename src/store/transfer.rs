@@ -25,31 +25,23 @@ impl Store {
         let mut all: Vec<Sent> = vec![];
         let mut outputs = BTreeSet::new();
         for key in keys {
-            let Lookup::Hit(manifest) = self.lookup(key) else {
+            if !matches!(self.lookup(key), Lookup::Hit(_)) {
                 return Err(StoreError::UnknownOutput { output: key.clone() });
-            };
-            outputs.insert(manifest.output.clone());
-            all.push(Sent { bytes: manifest.to_bytes(), manifest: *manifest });
+            }
+            let sent = sent(&self.result_path(key))?;
+            outputs.insert(sent.manifest.output.clone());
+            all.push(sent);
         }
         let mut at = 0;
-        while let Some(sent) = all.get(at) {
-            if let Some(base) = sent.manifest.base.clone()
+        while let Some(above) = all.get(at) {
+            if let Some(base) = above.manifest.base.clone()
                 && outputs.insert(base.clone())
             {
-                let manifest = self.read_output(&base)?;
-                all.push(Sent { bytes: manifest.to_bytes(), manifest });
+                all.push(sent(&self.output_path(&base))?);
             }
             at += 1;
         }
         Ok(all)
-    }
-
-    /// What a stage said while it ran; `None` where nothing was kept, or it is not what was written.
-    pub fn journal(&self, manifest: &Manifest) -> Option<String> {
-        let entry = manifest.record.journal.as_ref()?;
-        let bytes = fs::read(self.blob_path(&entry.digest)).ok()?;
-        let whole = blake3::hash(&bytes).to_hex().as_str() == entry.digest;
-        String::from_utf8(bytes).ok().filter(|_| whole)
     }
 
     /// Where the content with this digest lies. Nothing says that it is there, or what its name says.
@@ -112,4 +104,11 @@ impl Store {
         }
         Ok(new)
     }
+}
+
+/// A manifest as it lies there.
+fn sent(path: &Path) -> Result<Sent, StoreError> {
+    let bytes = fs::read(path).map_err(StoreError::io("read", path))?;
+    let corrupt = |why| StoreError::CorruptManifest { path: path.to_path_buf(), why };
+    Ok(Sent { manifest: Manifest::from_bytes(&bytes).map_err(corrupt)?, bytes })
 }

@@ -125,8 +125,5 @@ pub(super) fn identity(path: &Path) -> Result<Option<Identity>, StoreError> {
 
 fn files(manifest: &Manifest) -> impl Iterator<Item = (Digest, String)> + '_ {
     let label = &manifest.label;
-    let journal =
-        manifest.record.journal.iter().map(move |file| (file.digest.clone(), format!("the journal of {label}")));
-    let files = manifest.files.iter();
-    files.map(move |(name, file)| (file.digest.clone(), format!("`{name}` of {label}"))).chain(journal)
+    manifest.blobs().map(move |(name, file)| (file.digest.clone(), format!("`{name}` of {label}")))
 }
