@@ -192,3 +192,15 @@ fn what_is_not_there_is_said() {
         "{html}"
     );
 }
+
+#[test]
+fn a_stage_that_failed_is_shown_with_its_reason() {
+    // Two heads can't share five numbers evenly: known only when the stage runs.
+    let here = Place::new(&PIPELINE.replace("hidden_size = 16", "hidden_size = 5"));
+    here.ftp(&["run", "p.ftp"], 1);
+    here.ftp(&["report", "p.ftp"], 0);
+    let html = here.read("p.html");
+    self_contained(&html);
+    assert!(html.contains("<p class=\"badge failed\">failed: pretrain</p>"), "{html}");
+    assert!(html.contains("(ftp::pretrain::heads)") && html.contains("<g class=\"stage failed\">"));
+}

@@ -9,6 +9,7 @@ use indexmap::IndexMap;
 use super::project::Project;
 use super::results::{Scores, by_target, measured, metric_names, stages_in_words};
 use super::{Exit, FileArguments, StoreArguments, bundle, project};
+use crate::event::Event;
 use crate::exec::{self, Status};
 use crate::lang::ir::{Node, Program};
 use crate::lang::world::Digest;
@@ -136,7 +137,7 @@ impl<'a> Builder<'a> {
         let planned = &self.plan.stages[index];
         let node = self.plan.node(self.program, index);
         let result = self.manifests[index].as_ref();
-        let failed = self.run.and_then(|run| run.ended.as_ref()?.failed.as_ref()) == Some(&planned.label);
+        let failed = self.failures().any(|(stage, _)| *stage == planned.label);
         let state = match (&self.status[index], result) {
             (Status::Hit { .. }, Some(result)) if self.is_of_run(result) => State::Ran,
             (Status::Hit { .. }, _) => State::Hit,
@@ -229,16 +230,28 @@ impl<'a> Builder<'a> {
                 "The store knows no run of this file: what is shown is what other runs made of the same stages.".into(),
             ];
         };
+        let mut warnings: Vec<String> = self.failures().map(|(stage, why)| format!("{stage} failed: {why}")).collect();
         let planned: Vec<&Digest> = stages.iter().filter_map(|stage| stage.key.as_ref()).collect();
         let others = run.stages.iter().filter(|stage| !planned.contains(&&stage.key)).count();
-        if others == 0 {
-            return vec![];
+        if others > 0 {
+            warnings.push(format!(
+                "{others} of the {} results of this run are not in the plan of the file as it is now: the file, its data or its \
+                 parameters have changed (give `ftp report` the values that `ftp run` was given).",
+                run.stages.len()
+            ));
         }
-        vec![format!(
-            "{others} of the {} results of this run are not in the plan of the file as it is now: the file, its data or its \
-             parameters have changed (give `ftp report` the values that `ftp run` was given).",
-            run.stages.len()
-        )]
+        warnings
+    }
+
+    /// Stages that failed in the run at hand, and why.
+    fn failures(&self) -> impl Iterator<Item = (&String, String)> {
+        self.run.into_iter().flat_map(|run| &run.events).filter_map(|timed| match &timed.event {
+            Event::StageFailed { stage, code, message, help, .. } => {
+                let help = help.as_ref().map_or_else(String::new, |help| format!("; {help}"));
+                Some((stage, format!("{message} ({code}){help}")))
+            }
+            _ => None,
+        })
     }
 
     /// By pipeline, of those whose last stage is there.
