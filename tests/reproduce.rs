@@ -145,6 +145,22 @@ fn a_race_is_gone_with_those_that_it_stopped() {
 }
 
 #[test]
+#[cfg(feature = "train")]
+fn stacks_of_deltas_are_written_as_they_are() {
+    let text = format!(
+        "{DATA}let both = stack(bitfit, lora(rank = 4))
+         pipeline a = base -> peft(both) -> finetune(target)
+         pipeline b = base -> each(method in [both, bitfit]) (peft(method) -> finetune(target)) -> ensemble"
+    );
+    let written = round_trips(&text, &[], ftp::methods::registry(), &Table);
+    assert!(
+        written[0].contains("stack(lora(rank = 4), bitfit)") || written[0].contains("stack(bitfit, lora(rank = 4))"),
+        "{}",
+        written[0]
+    );
+}
+
+#[test]
 fn names_that_could_not_be_declared_get_others() {
     let text = "let root = hf(\"m\")
         pipeline root_path = root -> each(seed in 1..2) finetune(labelled_1) -> select

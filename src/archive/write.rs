@@ -133,7 +133,7 @@ fn copy<W: Write>(
     let changed = || ArchiveError::Changed { path: from.to_path_buf() };
     let mut hashed = Hashed { source: source.take(bytes), hasher: blake3::Hasher::new(), bytes: 0 };
     append(tar, name, bytes, &mut hashed).map_err(ArchiveError::io("write", to))?;
-    let more = hashed.source.into_inner().bytes().next().is_some();
+    let more = hashed.source.into_inner().read(&mut [0]).is_ok_and(|count| count > 0);
     let same = !more && hashed.bytes == bytes && hashed.hasher.finalize().to_hex().as_str() == digest;
     if same { Ok(()) } else { Err(changed()) }
 }

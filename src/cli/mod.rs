@@ -12,6 +12,8 @@ mod fmt;
 mod graph;
 mod help;
 mod limits;
+#[cfg(feature = "train")]
+mod listeners;
 mod lock;
 mod log;
 mod lsp;

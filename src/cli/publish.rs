@@ -29,8 +29,8 @@ pub(super) fn publish(store: &Store, publication: &Publication, directory: &Path
         && directory.join("model.safetensors").is_file()
     {
         // A card may have been written on since; what is there stays.
-        let missing = publication.texts.iter().filter(|(name, _)| !directory.join(name).exists());
-        return missing.map(|(name, text)| write_text(directory, name, text)).collect();
+        let mut missing = publication.texts.iter().filter(|(name, _)| !directory.join(name).exists());
+        return missing.try_for_each(|(name, text)| write_text(directory, name, text));
     }
     let occupied = fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some());
     if occupied && present.is_none() {

@@ -151,7 +151,7 @@ impl<'a> Builder<'a> {
             reproduce::changed(parameters, &formal).map(|(name, value)| format!("{name} = {value}")).collect()
         };
         let mut parameters = changed(&node.method, &node.parameters);
-        if let Some(delta) = &node.delta {
+        for delta in &node.deltas {
             parameters.push(delta.method.clone());
             parameters.extend(changed(&delta.method, &delta.parameters));
         }

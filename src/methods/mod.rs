@@ -4,6 +4,8 @@
 //! and out of the store).
 
 #[cfg(feature = "train")]
+pub mod bases;
+#[cfg(feature = "train")]
 mod beside;
 #[cfg(feature = "train")]
 pub mod bundle;
@@ -19,6 +21,8 @@ mod stage;
 mod supervised;
 #[cfg(feature = "train")]
 mod unsupervised;
+#[cfg(feature = "train")]
+mod virtual_tokens;
 
 mod adapt;
 mod adapter;
@@ -29,18 +33,26 @@ mod finetune;
 mod hf;
 mod ia3;
 mod intermediate;
+mod invertible;
 mod labelled;
 mod last_layers;
 mod lora;
 #[cfg(all(test, feature = "train"))]
 mod oracle;
+mod p_tuning;
 mod pairs;
+mod pal;
 mod peft;
+#[cfg(all(test, feature = "train"))]
+mod peft_parity;
+mod prefix;
 mod pretrain;
+mod prompt;
 mod race;
 #[cfg(feature = "train")]
 mod ranking;
 mod select;
+mod swap;
 mod text;
 
 use std::sync::LazyLock;
@@ -114,10 +126,16 @@ const METHODS: &[Method] = &[
     select::METHOD,
     average::METHOD,
     ensemble::METHOD,
+    swap::METHOD,
     bitfit::METHOD,
     lora::METHOD,
     ia3::METHOD,
     adapter::METHOD,
+    invertible::METHOD,
+    prompt::METHOD,
+    p_tuning::METHOD,
+    prefix::METHOD,
+    pal::METHOD,
     last_layers::METHOD,
 ];
 

@@ -5,6 +5,7 @@
 //! it has the keys of the pipeline it is of.
 
 use std::borrow::Cow;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
@@ -75,14 +76,13 @@ impl<'a> Writer<'a> {
         let mut stages = BTreeMap::new();
         let mut open = vec![last];
         while let Some(stage) = open.pop() {
-            if !stages.contains_key(&stage) {
-                let inputs =
-                    request.plan.inputs_left(stage, request.stopped).map_or_else(IndexMap::new, Cow::into_owned);
+            if let Entry::Vacant(place) = stages.entry(stage) {
+                let inputs = request.plan.inputs_left(stage, request.stopped);
+                let inputs = place.insert(inputs.map_or_else(IndexMap::new, Cow::into_owned));
                 open.extend(inputs.values().filter_map(|input| match input {
                     StageInput::Stage(before) => Some(*before),
                     StageInput::Source(_) => None,
                 }));
-                stages.insert(stage, inputs);
             }
         }
         let mut writer =
@@ -205,8 +205,20 @@ impl<'a> Writer<'a> {
     fn call(&self, stage: usize) -> String {
         let node = self.request.plan.node(self.request.program, stage);
         let mut arguments = vec![];
-        if let Some(delta) = &node.delta {
-            arguments.push(delta.method.clone());
+        match &node.deltas[..] {
+            [] => {}
+            [delta] => arguments.push(delta.method.clone()),
+            stack => {
+                let written = stack.iter().map(|delta| {
+                    let values = self.values(&delta.method, &delta.parameters);
+                    if values.is_empty() {
+                        delta.method.clone()
+                    } else {
+                        format!("{}({})", delta.method, values.join(", "))
+                    }
+                });
+                arguments.push(format!("stack({})", written.collect::<Vec<_>>().join(", ")));
+            }
         }
         for (slot, input) in &self.stages[&stage] {
             if slot != MODEL && !slot.starts_with("models.") {
@@ -214,7 +226,7 @@ impl<'a> Writer<'a> {
             }
         }
         arguments.extend(self.values(&node.method, &node.parameters));
-        if let Some(delta) = &node.delta {
+        if let [delta] = &node.deltas[..] {
             arguments.extend(self.values(&delta.method, &delta.parameters));
         }
         if arguments.is_empty() { node.method.clone() } else { format!("{}({})", node.method, arguments.join(", ")) }

@@ -147,7 +147,7 @@ impl Card<'_> {
             if !own.is_empty() {
                 writeln!(out, "   - {}", own.join(", ")).expect("a string");
             }
-            if let Some(delta) = &node.delta {
+            for delta in &node.deltas {
                 let own = changed(&delta.method, &delta.parameters);
                 let more = if own.is_empty() { String::new() } else { format!(": {}", own.join(", ")) };
                 writeln!(out, "   - trains {}{more}", code(&delta.method)).expect("a string");

@@ -5,12 +5,15 @@
 
 pub mod card;
 pub mod drawing;
+pub mod github;
 mod json;
+pub mod junit;
 pub mod manual;
 pub mod origin;
 pub mod page;
 mod plain;
 pub mod table;
+pub mod tensorboard;
 mod terminal;
 pub mod text;
 

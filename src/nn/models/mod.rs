@@ -5,6 +5,7 @@
 
 pub mod activation;
 mod architecture;
+mod before;
 mod bert;
 mod distilbert;
 mod encoder;
@@ -16,6 +17,7 @@ mod masked_lm;
 mod model;
 mod roberta;
 mod settings;
+mod sites;
 
 pub use error::ModelError;
 pub use head::{Head, drop_head};

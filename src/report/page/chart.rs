@@ -108,9 +108,9 @@ fn figure(title: &str, below: &str, series: Vec<Series>) -> String {
     );
     for tick in &ticks {
         let y = down(*tick);
-        write!(
+        writeln!(
             svg,
-            "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/><text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>\n",
+            "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/><text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
             WIDTH - RIGHT,
             LEFT - 6.0,
             y + 4.0,
@@ -120,7 +120,7 @@ fn figure(title: &str, below: &str, series: Vec<Series>) -> String {
     }
     for tick in nice(x0, x1, 5).into_iter().filter(|tick| (x0..=x1).contains(tick)) {
         let (x, y) = (across(tick), HEIGHT - BOTTOM + 15.0);
-        write!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"middle\">{}</text>\n", number(tick))
+        writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"middle\">{}</text>", number(tick))
             .expect("a string");
     }
     let (x, y) = ((LEFT + WIDTH - RIGHT) / 2.0, HEIGHT - 4.0);

@@ -243,9 +243,9 @@ pub(super) fn notices(notices: &[(String, String)]) -> String {
 pub(super) fn stages(stages: &[Stage]) -> String {
     let mut out = String::new();
     for stage in stages {
-        write!(
+        writeln!(
             out,
-            "<details><summary>{} <span class=\"faint\">{}</span></summary>\n",
+            "<details><summary>{} <span class=\"faint\">{}</span></summary>",
             escaped(&stage.label),
             stage.state.word()
         )
