@@ -69,13 +69,16 @@ pub(super) fn fine_tune(stage: &Stage, slot: &str) -> Result<Outcome, StageFailu
     }
     if let Some(test) = &test {
         stage.activity("evaluating on the test split");
-        let scores = train::evaluate(&model, &objective, test.rows(), settings.seed)?.scores;
+        let evaluation = train::evaluate(&model, &objective, test.rows(), settings.seed)?;
+        let confusion = train::confusion(&set.task, &evaluation.predictions, &test.targets);
+        let scores = evaluation.scores;
         (stage.sink)(Event::Evaluated {
             stage: stage.spec.label.clone(),
             split: "test".into(),
             epoch: fitted.best_epoch,
             loss: scores.loss,
             metrics: scores.metrics.clone(),
+            confusion,
         });
         metrics.insert("test".into(), scores_json(&scores, test.targets.len()));
         baseline = baseline_json(&set.task, &train_split.targets, &test.targets);
