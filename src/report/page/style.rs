@@ -86,9 +86,7 @@ footer { margin-top: 3rem; color: var(--faint); font-size: .85em; }
   body { padding: .6rem .7rem 2rem; font-size: 14px; }
   dl.facts { grid-template-columns: 1fr; gap: 0; }
   dl.facts dd { margin-bottom: .4rem; }
-  .timeline { grid-template-columns: minmax(0, 1fr) max-content; }
-  .timeline .track { grid-column: 1 / -1; }
-  .timeline .time { grid-row: auto; }
+  .timeline { grid-template-columns: minmax(0, 1fr); }
 }
 @media print {
   :root { --paper: #fff; --ink: #000; --faint: #444; --line: #bbb; --panel: #f4f4f4; --c0: #0072b2; --c1: #d55e00; --c2: #009e73; --c3: #cc79a7; --c4: #8a6d00; --c5: #3f7fb5; --good: #1d7a3a; --bad: #b3261e; --warn: #8a5a00; }
