@@ -3,9 +3,10 @@
 //! A stage process writes one [`Event`] as a JSON line to its standard output; the scheduler adds its own; every
 //! reporter (terminal, plain lines, `--json`) is only a listener. Times are seconds, rates are per second.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
-/// One thing that happened. The `--json` output of `ftp run` is these, one object a line, in order.
+/// One thing that happened. The `--json` output of `ftp run` is these, one object a line, in order; `docs/events.schema.json`
+/// describes them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
@@ -24,15 +25,26 @@ pub enum Event {
         epochs: f64,
         step: u64,
         steps: u64,
+        #[serde(deserialize_with = "number")]
         loss: f64,
         learning_rate: f64,
+        #[serde(deserialize_with = "number")]
         tokens_per_second: f64,
+        #[serde(deserialize_with = "number")]
         eta_seconds: f64,
     },
     /// What the stage does now when it is not stepping ("tokenising", "training the tokenizer", "saving").
     Activity { stage: String, doing: String },
     /// An evaluation ended. `metrics` are (name, value) in the order to show.
-    Evaluated { stage: String, split: String, epoch: f64, loss: f64, metrics: Vec<(String, f64)> },
+    Evaluated {
+        stage: String,
+        split: String,
+        epoch: f64,
+        #[serde(deserialize_with = "number")]
+        loss: f64,
+        #[serde(deserialize_with = "numbers")]
+        metrics: Vec<(String, f64)>,
+    },
     /// Something was dropped, truncated, guessed or ignored; shown again at the end of the run.
     Notice { stage: String, notice: Notice },
     /// The stage does not run: a race did not keep it, or a model that it takes.
@@ -47,9 +59,26 @@ pub enum Event {
     Published { pipeline: String, directory: String },
     /// An `expect` held or did not.
     /// `measure` as written: `small.accuracy`, `a.accuracy - b.accuracy`.
-    Expectation { measure: String, value: f64, relation: String, bound: f64, holds: bool },
+    Expectation {
+        measure: String,
+        #[serde(deserialize_with = "number")]
+        value: f64,
+        relation: String,
+        bound: f64,
+        holds: bool,
+    },
     /// The run ended.
     RunFinished { ran: usize, hits: usize, failed: usize, skipped: usize, seconds: f64 },
+}
+
+/// JSON has no word for what is not a number; `null` stands for it.
+fn number<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
+}
+
+fn numbers<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(String, f64)>, D::Error> {
+    let numbers: Vec<(String, Option<f64>)> = Vec::deserialize(from)?;
+    Ok(numbers.into_iter().map(|(name, value)| (name, value.unwrap_or(f64::NAN))).collect())
 }
 
 /// Something that was not used as it stood: how many, of what, and why it matters.

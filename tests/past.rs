@@ -53,7 +53,7 @@ fn runs_and_results_are_listed_shown_and_compared() {
     for part in [
         "parameters.learning_rate = 0.005",
         "scores\n  dev.accuracy",
-        "model.safetensors",
+        "delta.safetensors",
         "training, at its end: epoch 4.0/4",
     ] {
         assert!(text.contains(part), "no `{part}` in\n{text}");

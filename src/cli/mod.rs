@@ -12,6 +12,8 @@ mod graph;
 mod help;
 mod layers;
 mod limits;
+#[cfg(feature = "train")]
+mod listeners;
 mod lock;
 mod log;
 mod lsp;

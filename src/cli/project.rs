@@ -9,8 +9,9 @@ use crate::data::memo::Memo;
 use crate::lang::ir::Program;
 use crate::lang::{self, Checked, Diagnostics};
 use crate::methods;
+use crate::report::github::{self, Place};
 use crate::store::Store;
-use crate::syntax::Source;
+use crate::syntax::{Source, Span};
 
 /// A file that checked.
 pub(super) struct Project {
@@ -170,6 +171,24 @@ pub(super) fn print(diagnostic: &lang::Diagnostic, source: &Source, json: bool) 
     } else {
         eprint!("{}", diagnostic.render(source, std::io::stderr().is_terminal()));
     }
+    if github::is_there() {
+        eprintln!("{}", annotation(diagnostic, source));
+    }
+}
+
+/// A finding as GitHub shows it beside the line.
+fn annotation(diagnostic: &lang::Diagnostic, source: &Source) -> String {
+    let place = diagnostic.span.map(|span| place(source, span));
+    let level = if diagnostic.severity == lang::Severity::Error { "error" } else { "warning" };
+    let help = diagnostic.help.as_ref().map_or(String::new(), |help| format!("\nhelp: {help}"));
+    github::annotation(level, place.as_ref(), diagnostic.code, &format!("{}{help}", diagnostic.message))
+}
+
+/// Where a place of the file is, as GitHub names it.
+pub(super) fn place(source: &Source, span: Span) -> Place {
+    let file = source.of(span);
+    let (line, column) = file.position(span.start);
+    Place { file: file.name.clone(), line, column }
 }
 
 /// An I/O error in words, without the operating system's number.

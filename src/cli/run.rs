@@ -8,13 +8,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::Args;
 use indexmap::IndexMap;
 
+use super::listeners::{Listeners, Listening};
+use super::project::Project;
 use super::results::{Scores, tables};
 use super::{Exit, FileArguments, StoreArguments, limits, project, publish};
 use crate::event::{Event, Notice};
 use crate::exec::{self, Machine, Options, RunReport};
 use crate::lang::ir::{Measure, Program};
 use crate::plan::Plan;
-use crate::report::{self, Style};
+use crate::report::Style;
 use crate::store::{Manifest, Publication, Store};
 
 #[derive(Args)]
@@ -42,9 +44,8 @@ pub(super) struct Run {
     /// Use modules of repositories exactly as ftp.lock and this machine have them; fetch and lock nothing
     #[arg(long)]
     locked: bool,
-    /// Print events as JSON, one object a line, on standard output
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    listening: Listening,
 }
 
 impl Run {
@@ -54,7 +55,7 @@ impl Run {
         {
             return exit;
         }
-        let mut project = match project::open(&self.file, self.json) {
+        let mut project = match project::open(&self.file, self.listening.json) {
             Ok(project) => project,
             Err(exit) => return exit,
         };
@@ -75,15 +76,15 @@ impl Run {
         let project = ManuallyDrop::new(project);
         let program = &project.program;
         let plan = Plan::new(program, &self.store.device);
-        let style = Style::choose(self.json);
-        let notices = std::cell::RefCell::new(vec![]);
-        let reporter = report::reporter(style);
-        let sink = |event: Event| {
-            if let Event::Notice { stage, notice } = &event {
-                notices.borrow_mut().push((stage.clone(), notice.clone()));
+        let style = Style::choose(self.listening.json);
+        let listeners = match self.listening.begin(style) {
+            Ok(listeners) => listeners,
+            Err(message) => {
+                eprintln!("error: {message}");
+                return Exit::Usage;
             }
-            reporter(&event);
         };
+        let sink = |event: Event| listeners.hear(&event);
         for node in &program.nodes {
             for notice in node.source.iter().flat_map(|facts| &facts.notices) {
                 sink(Event::Notice { stage: node.label.clone(), notice: notice.clone() });
@@ -109,8 +110,25 @@ impl Run {
                 return Exit::Failed;
             }
         };
+        let exit = self.conclude(&project, &plan, &report, &store, &listeners);
+        let tables = || tables(program, &summaries(program, &plan, &report));
+        listeners.finish(&plan, program, &project.source, &store, tables);
+        exit
+    }
+
+    /// Publishes, looks at expectations, and shows what came of the run.
+    fn conclude(
+        &self,
+        project: &Project,
+        plan: &Plan,
+        report: &RunReport,
+        store: &Store,
+        listeners: &Listeners,
+    ) -> Exit {
+        let (json, program) = (self.listening.json, &project.program);
+        let sink = |event: Event| listeners.hear(&event);
         if report.interrupted {
-            if !self.json {
+            if !json {
                 eprintln!(
                     "interrupted; finished stages and checkpoints are in the store, and the next run goes on from there"
                 );
@@ -118,21 +136,21 @@ impl Run {
             return Exit::Interrupted;
         }
         if !report.failed.is_empty() {
-            if self.keep_going && !self.json {
-                print!("{}", tables(program, &summaries(program, &plan, &report)));
+            if self.keep_going && !json {
+                print!("{}", tables(program, &summaries(program, plan, report)));
                 let failed: Vec<&str> = report.failed.iter().map(|failed| failed.label.as_str()).collect();
                 println!("\nfailed: {}", failed.join(", "));
             }
             return Exit::Failed;
         }
-        let published = publish_all(program, &plan, &report, &store, &project.directory, &sink);
-        let held = expectations(program, &plan, &report, &sink);
-        if !self.json {
-            print!("{}", tables(program, &summaries(program, &plan, &report)));
-            let notices = notices.into_inner();
-            if !notices.is_empty() && style == Style::Terminal {
+        let published = publish_all(program, plan, report, store, &project.directory, &sink);
+        let held = expectations(program, plan, report, &sink);
+        if !json {
+            print!("{}", tables(program, &summaries(program, plan, report)));
+            let notices = listeners.notices.borrow();
+            if !notices.is_empty() && Style::choose(json) == Style::Terminal {
                 println!("\nNotes");
-                for (stage, notice) in notices {
+                for (stage, notice) in notices.iter() {
                     println!("  {stage}: {}", notice.message);
                 }
             }

@@ -3,10 +3,13 @@
 //! From outside: [`reporter`] picks a listener; [`table`] lays out results, [`manual`] what
 //! signatures say.
 
+pub mod github;
 mod json;
+pub mod junit;
 pub mod manual;
 mod plain;
 pub mod table;
+pub mod tensorboard;
 mod terminal;
 pub mod text;
 
