@@ -83,7 +83,7 @@ fn name(stage: &str) -> String {
     head.iter().chain(&['…']).chain(tail).collect()
 }
 
-/// `████████░░░░░░░░  50 %  0:42 left  loss 0.6931  1,900 tokens/s  epoch 1.5/3  step 120/240`.
+/// `████████░░░░░░░░  50 %  42 s left  loss 0.7312  1,900 tokens/s  epoch 1.5/3  step 120/240`.
 fn figures(event: &Event) -> String {
     let Event::Progress { epoch, epochs, step, steps, loss, tokens_per_second, eta_seconds, .. } = event else {
         return String::new();
@@ -115,8 +115,11 @@ mod tests {
     struct Screen {
         width: Arc<AtomicU16>,
         height: u16,
-        held: Arc<Mutex<(Vec<Vec<char>>, usize, usize)>>,
+        held: Arc<Mutex<Held>>,
     }
+
+    /// Rows of letters; the row and the column of the cursor.
+    type Held = (Vec<Vec<char>>, usize, usize);
 
     impl Screen {
         fn new(width: u16, height: u16) -> Self {
@@ -214,7 +217,7 @@ mod tests {
             epochs: 3.0,
             step,
             steps: 240,
-            loss: 0.6931,
+            loss: 0.7312,
             learning_rate: 1e-3,
             tokens_per_second: 1900.0,
             eta_seconds: 42.0,
@@ -242,7 +245,7 @@ mod tests {
             let shown = |part| live[0].contains(part);
             assert_eq!(shown("████████░░░░░░░░  50 %"), width >= 80, "{width}: {rows:#?}");
             assert_eq!(
-                shown("loss 0.6931  1,900 tokens/s  epoch 1.5/3  step 120/240"),
+                shown("loss 0.7312  1,900 tokens/s  epoch 1.5/3  step 120/240"),
                 width == 200,
                 "{width}: {rows:#?}"
             );
