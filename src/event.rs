@@ -36,6 +36,8 @@ pub enum Event {
     /// What the stage does now when it is not stepping ("tokenising", "training the tokenizer", "saving").
     Activity { stage: String, doing: String },
     /// An evaluation ended. `metrics` are (name, value) in the order to show.
+    /// `confusion` counts, of a classification with not too many labels, the rows of each label (in the task's order) by the
+    /// label they were given.
     Evaluated {
         stage: String,
         split: String,
@@ -44,6 +46,8 @@ pub enum Event {
         loss: f64,
         #[serde(deserialize_with = "numbers")]
         metrics: Vec<(String, f64)>,
+        #[serde(default)]
+        confusion: Option<Vec<Vec<u64>>>,
     },
     /// Something was dropped, truncated, guessed or ignored; shown again at the end of the run.
     Notice { stage: String, notice: Notice },

@@ -17,6 +17,8 @@ pub mod hub;
 
 pub mod modules;
 
+pub mod archive;
+
 pub mod data;
 
 #[cfg(feature = "train")]

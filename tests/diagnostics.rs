@@ -118,3 +118,20 @@ fn a_calls_argument_wins_over_set_and_set_over_the_default() {
     assert_eq!(value(1, "epochs"), "2 epochs");
     assert_eq!(value(0, "batch_size"), "32");
 }
+
+#[test]
+fn a_delta_that_decides_about_the_whole_model_stands_alone_in_a_stack() {
+    let check = |deltas: &str| {
+        let text = format!(
+            "let base = hf(\"models/minilm\")\nlet target = labelled(\"data/sst2.jsonl\")\npipeline p = base -> peft({deltas}) -> finetune(target)\n"
+        );
+        lang::check(&source(&text), ftp::methods::registry(), &Table, &[])
+    };
+    let error = check("stack(lora, last_layers(layers = 1))").unwrap_err();
+    assert_eq!((error.errors(), error.all[0].code), (1, "ftp::order::not_stackable"));
+    assert!(error.all[0].message.contains("`last_layers`"), "{}", error.all[0].message);
+    assert!(check("stack(last_layers(layers = 1))").is_ok());
+    let deltas = check("stack(adapter, ia3, lora(rank = 2), bitfit)").unwrap().program.nodes[2].deltas.clone();
+    let names: Vec<&str> = deltas.iter().map(|delta| delta.method.as_str()).collect();
+    assert_eq!(names, ["bitfit", "lora", "ia3", "adapter"]);
+}

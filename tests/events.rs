@@ -33,6 +33,7 @@ fn all() -> Vec<Event> {
             epoch: 1.0,
             loss: 0.5,
             metrics: vec![(text("accuracy"), f64::NAN)],
+            confusion: Some(vec![vec![3, 1], vec![0, 4]]),
         },
         Event::Notice { stage: stage(), notice: Notice::new("ftp::a::b", "cut") },
         Event::StageStopped { stage: stage() },

@@ -43,7 +43,7 @@ fn every_hashed_leaf_changes_the_key() {
         ("semantic parameter", |p| p.nodes[4].parameters["learning_rate"].value = Value::Float(5e-5)),
         ("numeric parameter", |p| p.nodes[4].parameters["micro_batch_size"].value = Value::Int(16)),
         ("type of a parameter", |p| p.nodes[4].parameters["epochs"].value = Value::Float(3.0)),
-        ("delta", |p| p.nodes[4].delta = Some(bitfit(1, true))),
+        ("delta", |p| p.nodes[4].deltas = vec![bitfit(1, true)]),
         ("train file", |p| facts(p).files[0].digest = digest("other")),
         ("order of files", |p| facts(p).files.swap(0, 1)),
         ("a file more", |p| {
@@ -82,7 +82,7 @@ fn bitfit(version: u32, head: bool) -> Delta {
 fn a_delta_enters_with_its_method_version_and_parameters() {
     let with = |delta: Delta| {
         let mut program = chain();
-        program.nodes[4].delta = Some(delta);
+        program.nodes[4].deltas = vec![delta];
         last_key(&program)
     };
     let original = with(bitfit(1, true));
@@ -90,6 +90,23 @@ fn a_delta_enters_with_its_method_version_and_parameters() {
     assert_ne!(original, with(bitfit(2, true)));
     assert_ne!(original, with(bitfit(1, false)));
     assert_ne!(original, with(Delta { method: "lora".into(), ..bitfit(1, true) }));
+}
+
+#[test]
+fn each_delta_of_a_stack_and_their_order_enter_and_one_alone_has_the_key_it_had_before_stacks() {
+    let with = |deltas: Vec<Delta>| {
+        let mut program = chain();
+        program.nodes[4].deltas = deltas;
+        let plan = Plan::new(&program, "cpu");
+        plan.key(&program, plan.stages.len() - 1, &|_| digest("a model"))
+    };
+    let lora = || Delta { method: "lora".into(), ..bitfit(1, true) };
+    let (alone, both, turned) =
+        (with(vec![bitfit(1, true)]), with(vec![bitfit(1, true), lora()]), with(vec![lora(), bitfit(1, true)]));
+    assert!(alone.key != both.key && both.key != turned.key);
+    assert_eq!(alone.pre_image.get("delta.method"), Some("bitfit"));
+    assert_eq!(both.pre_image.get("delta.1.method"), Some("lora"));
+    assert_eq!(both.pre_image.get("delta.0.parameters.head"), Some("true"));
 }
 
 #[test]

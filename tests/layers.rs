@@ -12,6 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["store"],
     &["hub"],
     &["modules"],
+    &["archive"],
     &["data"],
     &["nn"],
     &["train"],

@@ -115,11 +115,12 @@ fn run(
             (slot.clone(), input)
         });
         let inputs: indexmap::IndexMap<String, Input> = inputs.collect();
-        let delta = node.delta.as_ref().map(|delta| DeltaSpec {
+        let deltas = node.deltas.iter().map(|delta| DeltaSpec {
             method: delta.method.clone(),
             version: delta.version,
             parameters: values(&delta.parameters),
         });
+        let deltas: Vec<DeltaSpec> = deltas.collect();
         let mut attempts = 0;
         let outcome = loop {
             let attempt = store.attempt().expect("a directory");
@@ -130,7 +131,7 @@ fn run(
                 key: keyed.key.clone(),
                 whole: plan.key_of_whole(&program, index, &|before| outputs[before].1.clone()),
                 parameters: parameters.clone(),
-                delta: delta.clone(),
+                deltas: deltas.clone(),
                 inputs: inputs.clone(),
                 store: store.root().to_path_buf(),
                 attempt: attempt.files(),

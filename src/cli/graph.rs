@@ -3,10 +3,9 @@
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::{Exit, FileArguments, project, svg};
-use crate::lang::ir::Program;
-use crate::lang::signature::Kind;
-use crate::plan::{Plan, StageInput};
+use super::{Exit, FileArguments, project};
+use crate::plan::Plan;
+use crate::report::drawing::{self, Shape};
 
 #[derive(Args)]
 pub(super) struct Graph {
@@ -28,14 +27,6 @@ enum Format {
     Json,
 }
 
-/// A box of the drawing.
-pub(super) struct Shape {
-    pub id: String,
-    pub label: String,
-    /// `source`, `stage` or `pipeline`.
-    pub kind: &'static str,
-}
-
 impl Graph {
     pub fn run(self) -> Exit {
         let project = match project::open(&self.file, self.format == Format::Json) {
@@ -43,13 +34,13 @@ impl Graph {
             Err(exit) => return exit,
         };
         let plan = Plan::new(&project.program, "cpu");
-        let (shapes, arrows) = draw(&project.program, &plan);
+        let (shapes, arrows) = drawing::shapes(&project.program, &plan);
         print!(
             "{}",
             match self.format {
                 Format::Dot => dot(&shapes, &arrows),
                 Format::Mermaid => mermaid(&shapes, &arrows),
-                Format::Svg => svg::draw(&project.source.name, &shapes, &arrows),
+                Format::Svg => drawing::file(&project.source.name, &shapes, &arrows),
                 Format::Json => {
                     let nodes: Vec<_> =
                         shapes.iter().map(|s| json!({ "id": s.id, "label": s.label, "kind": s.kind })).collect();
@@ -60,41 +51,6 @@ impl Graph {
         );
         Exit::Ok
     }
-}
-
-/// Sources that are used, stages (equal ones once), and the pipelines that end in them.
-fn draw(program: &Program, plan: &Plan) -> (Vec<Shape>, Vec<(String, String)>) {
-    let (mut shapes, mut arrows) = (vec![], vec![]);
-    let mut used: Vec<usize> = vec![];
-    for (index, stage) in plan.stages.iter().enumerate() {
-        for input in stage.inputs.values() {
-            let from = match input {
-                StageInput::Source(node) => {
-                    if !used.contains(node) {
-                        used.push(*node);
-                    }
-                    format!("source{node}")
-                }
-                StageInput::Stage(stage) => format!("stage{stage}"),
-            };
-            arrows.push((from, format!("stage{index}")));
-        }
-    }
-    for node in used {
-        let source = &program.nodes[node];
-        debug_assert_eq!(source.kind, Kind::Source);
-        shapes.push(Shape { id: format!("source{node}"), label: source.label.clone(), kind: "source" });
-    }
-    for (index, stage) in plan.stages.iter().enumerate() {
-        shapes.push(Shape { id: format!("stage{index}"), label: stage.label.clone(), kind: "stage" });
-    }
-    for (index, pipeline) in program.pipelines.iter().enumerate() {
-        shapes.push(Shape { id: format!("pipeline{index}"), label: pipeline.name.clone(), kind: "pipeline" });
-        if let Some(stage) = plan.stage_of(pipeline.output) {
-            arrows.push((format!("stage{stage}"), format!("pipeline{index}")));
-        }
-    }
-    (shapes, arrows)
 }
 
 fn dot(shapes: &[Shape], arrows: &[(String, String)]) -> String {

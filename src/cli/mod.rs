@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 ok, 1 a stage or an expectation failed, 2 usage, 3 the file is wrong, 130 interrupted.
 
+mod bundle;
 mod cache;
 mod check;
 mod diff;
@@ -10,7 +11,6 @@ mod explain;
 mod fmt;
 mod graph;
 mod help;
-mod layers;
 mod limits;
 #[cfg(feature = "train")]
 mod listeners;
@@ -28,6 +28,10 @@ mod project;
 #[cfg(feature = "train")]
 mod publish;
 #[cfg(feature = "train")]
+mod report;
+#[cfg(feature = "train")]
+mod reproduction;
+#[cfg(feature = "train")]
 mod results;
 #[cfg(feature = "train")]
 mod run;
@@ -35,7 +39,6 @@ mod sarif;
 mod show;
 #[cfg(feature = "train")]
 mod stage;
-mod svg;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -89,11 +92,18 @@ enum Command {
     /// Run what is not in the store yet, publish, and report
     #[cfg(feature = "train")]
     Run(run::Run),
+    /// Write what came of a run into one HTML file
+    #[cfg(feature = "train")]
+    Report(report::Report),
     /// Draw the plan as a graph (SVG, Graphviz dot, Mermaid or JSON)
     Graph(graph::Graph),
     /// Label texts with a published model
     #[cfg(feature = "train")]
     Predict(predict::Predict),
+    /// Pack a file, its modules, data and results into one archive that runs elsewhere
+    Bundle(bundle::Bundle),
+    /// Unpack what `ftp bundle` packed, verified, its results into the store
+    Unbundle(bundle::Unbundle),
     /// List the runs, the last one first
     Log(log::Log),
     /// Show a run, or a result: what it was made from, what came of it, what was noted
@@ -160,9 +170,13 @@ pub fn main() -> ExitCode {
         Command::Plan(command) => command.run(),
         #[cfg(feature = "train")]
         Command::Run(command) => command.run(),
+        #[cfg(feature = "train")]
+        Command::Report(command) => command.run(),
         Command::Graph(command) => command.run(),
         #[cfg(feature = "train")]
         Command::Predict(command) => command.run(),
+        Command::Bundle(command) => command.run(),
+        Command::Unbundle(command) => command.run(),
         Command::Log(command) => command.run(),
         Command::Show(command) => command.run(),
         Command::Diff(command) => command.run(),

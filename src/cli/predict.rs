@@ -1,14 +1,17 @@
-//! `ftp predict`: label texts with a published model.
+//! `ftp predict`: label texts with a published model, or with results in the store.
 
 use std::io::{BufRead, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::Exit;
+use crate::lang::world::Digest;
+use crate::methods::bases::Bases;
 use crate::methods::bundle::Bundle;
-use crate::methods::predict;
+use crate::methods::predict::{self, Predictor};
 use crate::plan::spec::StageFailure;
+use crate::store::{Lookup, Store, StoreError};
 
 /// Texts labelled at a time: enough to keep the cores busy, few enough to answer a pipe soon.
 const CHUNK: usize = 256;
@@ -16,10 +19,18 @@ const CHUNK: usize = 256;
 /// Reads texts from the arguments, from a file, or a line each from standard input; writes a line each.
 #[derive(Args)]
 pub(super) struct Predict {
-    /// A directory that `publish` wrote, or any Hugging Face sequence-classification model
-    model: PathBuf,
+    /// A directory that `publish` wrote, or any Hugging Face sequence-classification model; or a result in the store: the
+    /// first characters of a key, or the name of a pipeline, for what the last run that finished it came to
+    #[arg(value_name = "DIR|KEY|PIPELINE")]
+    model: String,
     /// Texts to label; two parts of a pair are separated by a tab
     text: Vec<String>,
+    /// Label every text with this result too: another delta over the same model, which is read only once
+    #[arg(long, value_name = "KEY|PIPELINE")]
+    delta: Vec<String>,
+    /// Where results are kept [default: $FTP_STORE, else ~/.cache/ftp]
+    #[arg(long, value_name = "DIR", env = "FTP_STORE")]
+    store: Option<PathBuf>,
     /// Read texts from this file, a line each (`-` for standard input)
     #[arg(long, value_name = "FILE", conflicts_with = "text")]
     input: Option<PathBuf>,
@@ -53,7 +64,7 @@ impl Predict {
     }
 
     fn predict(self) -> Result<(), StageFailure> {
-        let predictor = predict::Predictor::new(Bundle::from_directory(&self.model)?, self.max_length, &self.device)?;
+        let predictors = self.predictors()?;
         let mut lines = self.lines()?;
         let mut cut = 0;
         loop {
@@ -61,18 +72,69 @@ impl Predict {
             if texts.is_empty() {
                 break;
             }
-            let (predictions, truncated) = predictor.label(&texts)?;
-            cut += truncated;
+            let mut answers = vec![];
+            let mut cut_here = 0;
+            for (_, predictor) in &predictors {
+                let (predictions, truncated) = predictor.label(&texts)?;
+                cut_here = truncated.max(cut_here);
+                answers.push(predictions);
+            }
+            cut += cut_here;
             let mut out = std::io::stdout().lock();
-            for (text, prediction) in texts.iter().zip(predictions) {
-                let line = if self.json { prediction.to_json(text).to_string() } else { prediction.line(text) };
-                writeln!(out, "{line}").map_err(unreadable)?;
+            for (row, text) in texts.iter().enumerate() {
+                for ((name, _), answers) in predictors.iter().zip(&answers) {
+                    let name = (predictors.len() > 1).then_some(name.as_str());
+                    writeln!(out, "{}", self.line(name, &answers[row], text)).map_err(unreadable)?;
+                }
             }
         }
         if cut > 0 {
             eprintln!("note: {cut} texts are longer than {} tokens and were cut", self.max_length);
         }
         Ok(())
+    }
+
+    /// One answer; `name` tells several models' apart.
+    fn line(&self, name: Option<&str>, answer: &predict::Answer, text: &str) -> String {
+        match (self.json, name) {
+            (false, None) => answer.line(text),
+            (false, Some(name)) => format!("{name}\t{}", answer.line(text)),
+            (true, name) => {
+                let mut object = answer.to_json(text);
+                if let Some(name) = name {
+                    object["model"] = name.into();
+                }
+                object.to_string()
+            }
+        }
+    }
+
+    /// The model and the other deltas, each with the name it was given by.
+    fn predictors(&self) -> Result<Vec<(String, Predictor)>, StageFailure> {
+        let directory = Path::new(&self.model);
+        if directory.is_dir() && self.delta.is_empty() {
+            let bundle = Bundle::from_directory(directory)?;
+            return Ok(vec![(self.model.clone(), Predictor::new(bundle, self.max_length, &self.device)?)]);
+        }
+        let store = Store::open(super::project::store_directory(self.store.as_deref()))?;
+        let mut bases = Bases::keeping();
+        let mut predictors: Vec<(String, Predictor)> = vec![];
+        let mut first = None;
+        for name in std::iter::once(&self.model).chain(&self.delta) {
+            let output = output_of(&store, name)?;
+            let base = Bases::below(&store, &output)?;
+            if *first.get_or_insert_with(|| base.clone()) != base {
+                let message = format!("`{name}` is no delta over the model that `{}` is one over", self.model);
+                return Err(StageFailure::new("ftp::predict::other_base", message).help("predict with it by itself"));
+            }
+            let predictor = Predictor::new(bases.open(&store, &output)?, self.max_length, &self.device)?;
+            let predictor = match predictors.first() {
+                Some((_, first)) => predictor.sharing(first),
+                None => predictor,
+            };
+            predictors.push((name.clone(), predictor));
+        }
+        Ok(predictors)
     }
 
     fn lines(&self) -> Result<Box<dyn Iterator<Item = std::io::Result<String>>>, StageFailure> {
@@ -95,6 +157,25 @@ impl Predict {
                 }
                 Ok(Box::new(std::io::stdin().lock().lines()))
             }
+        }
+    }
+}
+
+/// The output of a result in the store.
+fn output_of(store: &Store, name: &str) -> Result<Digest, StageFailure> {
+    let key = store.find(name).map_err(|error| match error {
+        StoreError::NothingNamed { .. } => {
+            let message = format!("there is neither a directory nor a result in the store named `{name}`");
+            StageFailure::new("ftp::predict::no_model", message)
+                .help("give a directory with a model, the name of a pipeline that was run, or a key that `ftp cache ls` shows")
+        }
+        error => error.into(),
+    })?;
+    match store.lookup(&key) {
+        Lookup::Hit(manifest) => Ok(manifest.output),
+        Lookup::Miss(_) => {
+            let message = format!("the result of `{name}` is not whole in the store any more");
+            Err(StageFailure::new("ftp::predict::no_model", message).help("run its pipeline again: `ftp run`"))
         }
     }
 }

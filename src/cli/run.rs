@@ -10,11 +10,11 @@ use indexmap::IndexMap;
 
 use super::listeners::{Listeners, Listening};
 use super::project::Project;
-use super::results::{Scores, tables};
-use super::{Exit, FileArguments, StoreArguments, limits, project, publish};
+use super::results::{Measured, measured, tables};
+use super::{Exit, FileArguments, StoreArguments, limits, project, publish, reproduction};
 use crate::event::{Event, Notice};
 use crate::exec::{self, Machine, Options, RunReport};
-use crate::lang::ir::{Measure, Program};
+use crate::lang::ir::Program;
 use crate::plan::Plan;
 use crate::report::Style;
 use crate::store::{Manifest, Publication, Store};
@@ -144,7 +144,7 @@ impl Run {
             }
             return Exit::Failed;
         }
-        let published = publish_all(program, plan, report, store, &project.directory, &sink);
+        let published = publish_all(project, plan, report, store, &sink);
         let held = expectations(program, plan, report, &sink);
         if !json {
             print!("{}", tables(program, &summaries(program, plan, report)));
@@ -191,13 +191,13 @@ fn summaries<'r>(program: &Program, plan: &Plan, report: &'r RunReport) -> Index
 
 /// Writes what is to be published; says so, with the directories as the user named them.
 fn publish_all(
-    program: &Program,
+    project: &Project,
     plan: &Plan,
     report: &RunReport,
     store: &Store,
-    root: &Path,
     sink: &dyn Fn(Event),
 ) -> Result<Vec<(String, String)>, ()> {
+    let program = &project.program;
     let mut published = vec![];
     let mut failed = false;
     for publication in &program.publications {
@@ -209,8 +209,10 @@ fn publish_all(
             sink(Event::Notice { stage: format!("publish {}", pipeline.name), notice });
             continue;
         };
-        let directory = root.join(&publication.directory);
-        match publish::publish(store, manifest, &pipeline.name, &directory) {
+        let directory = project.directory.join(&publication.directory);
+        let texts = reproduction::beside(project, plan, report, publication);
+        let publishing = publish::Publication { manifest, pipeline: &pipeline.name, texts };
+        match publish::publish(store, &publishing, &directory) {
             Ok(()) => {
                 let shown = directory.display().to_string();
                 register(report, &pipeline.name, &directory, manifest);
@@ -242,40 +244,20 @@ fn register(report: &RunReport, pipeline: &str, directory: &Path, manifest: &Man
 
 /// Looks at every expectation; true if all hold.
 fn expectations(program: &Program, plan: &Plan, report: &RunReport, sink: &dyn Fn(Event)) -> bool {
-    let summaries = summaries(program, plan, report);
-    let mut all = true;
-    let of = |measure: &Measure| {
-        let scores =
-            |pipeline| summaries.get(pipeline).and_then(|summary| Scores::new(summary).metric(&measure.metric));
-        // A fold is over those that a race has left.
-        let left = |pipeline: &&usize| {
-            let stage = plan.stage_of(program.pipelines[**pipeline].output);
-            measure.fold.is_none() || !stage.is_some_and(|stage| report.stopped[stage])
-        };
-        let values: Option<Vec<f64>> = measure.pipelines.iter().filter(left).map(scores).collect();
-        let values = values.filter(|values| !values.is_empty());
-        values.map(|values| measure.fold.map_or(values[0], |fold| fold.of(&values)))
-    };
-    for expectation in &program.expectations {
-        let mut value = of(&expectation.measure);
-        let mut shown = expectation.measure.shown.clone();
-        if let Some(minus) = &expectation.minus {
-            value = value.zip(of(minus)).map(|(left, right)| left - right);
-            shown = format!("{shown} - {}", minus.shown);
-        }
-        let holds = value.is_some_and(|value| expectation.relation.holds(value, expectation.bound));
-        all &= holds;
+    let stopped = |stage: usize| report.stopped[stage];
+    let found = measured(program, plan, &summaries(program, plan, report), &stopped);
+    for Measured { shown, value, relation, bound, holds } in &found {
         let event = Event::Expectation {
-            measure: shown,
+            measure: shown.clone(),
             value: value.unwrap_or(f64::NAN),
-            relation: expectation.relation.symbol().to_owned(),
-            bound: expectation.bound,
-            holds,
+            relation: (*relation).to_owned(),
+            bound: *bound,
+            holds: *holds,
         };
         if let Some(entry) = &report.entry {
             entry.said(&event);
         }
         sink(event);
     }
-    all
+    found.iter().all(|one| one.holds)
 }

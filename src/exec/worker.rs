@@ -178,7 +178,7 @@ impl Worker<'_> {
     }
 
     fn child_spec(&self, lease: &Lease, attempt: PathBuf) -> ChildSpec {
-        let delta = self.node.delta.as_ref().map(|delta| DeltaSpec {
+        let deltas = self.node.deltas.iter().map(|delta| DeltaSpec {
             method: delta.method.clone(),
             version: delta.version,
             parameters: values(&delta.parameters),
@@ -190,7 +190,7 @@ impl Worker<'_> {
             key: self.keyed.key.clone(),
             whole: self.whole.clone(),
             parameters: values(&self.node.parameters),
-            delta,
+            deltas: deltas.collect(),
             inputs: self.inputs.clone(),
             store: self.store.root().to_path_buf(),
             attempt,

@@ -19,6 +19,8 @@ pub(super) enum Slot {
     Input(Flow, String),
     /// A delta method by name; `None` while it may be any.
     Delta(Option<&'static str>),
+    /// Deltas with their arguments, to be trained together.
+    Stack(Vec<ir::Delta>),
     /// A recipe or a stage and its name.
     Recipe(Callable, String),
     /// Reported already.
@@ -32,7 +34,8 @@ pub(super) struct Arguments {
     pub flows: IndexMap<String, Flow>,
     /// Methods and recipes given to a recipe.
     pub names: IndexMap<String, Meaning>,
-    pub delta: Option<ir::Delta>,
+    /// For `peft`: the deltas it attaches.
+    pub deltas: Vec<ir::Delta>,
     /// What the call names itself, for its label.
     pub shown: Vec<String>,
     /// An argument is wrong or missing.
@@ -49,9 +52,10 @@ pub(super) struct Assigned<'s> {
     pub failed: bool,
 }
 
-/// Which delta method a call of `peft` names.
+/// What a call of `peft` attaches.
 enum Delta {
     Known(&'static str),
+    Stack(Vec<ir::Delta>),
     /// Any: a recipe's parameter while the recipe itself is checked.
     Any,
 }
@@ -82,11 +86,19 @@ impl Checker<'_> {
             match delta {
                 Some(Delta::Known(name)) => match self.registry.get(name) {
                     Some(method) => {
-                        arguments.delta = Some(self.delta(method, &assigned.others, at, &mut arguments.failed));
+                        let mut own = Assigned { by_parameter: IndexMap::new(), others: vec![], failed: false };
+                        for argument in &assigned.others {
+                            self.assign_named(method, argument, &mut own);
+                        }
+                        arguments.deltas = vec![self.delta(method, own, at, &mut arguments.failed)];
                     }
                     None => arguments.failed = true,
                 },
-                Some(Delta::Any) => arguments.failed |= self.of_any_delta(&assigned.others),
+                Some(Delta::Stack(deltas)) => {
+                    arguments.failed |= self.outside_stack(assigned.others.iter().copied());
+                    arguments.deltas = deltas;
+                }
+                Some(Delta::Any) => arguments.failed |= self.of_any_delta(assigned.others.iter().copied()),
                 None => arguments.failed = true,
             }
         }
@@ -94,8 +106,10 @@ impl Checker<'_> {
     }
 
     /// Reports arguments for a delta method of which nothing is known; whether there are any.
-    fn of_any_delta(&mut self, others: &[&ast::Argument]) -> bool {
+    pub(super) fn of_any_delta<'s>(&mut self, others: impl IntoIterator<Item = &'s ast::Argument>) -> bool {
+        let mut some = false;
         for argument in others {
+            some = true;
             self.report(
                 Diagnostic::error(
                     "ftp::recipe::other_arguments",
@@ -106,15 +120,11 @@ impl Checker<'_> {
                 .help("leave it out, or name the delta method itself: `peft(lora, rank = 8)`"),
             );
         }
-        !others.is_empty()
+        some
     }
 
-    /// The delta method of a `peft` call with the arguments that are meant for it.
-    fn delta(&mut self, method: &Signature, others: &[&ast::Argument], at: Span, failed: &mut bool) -> ir::Delta {
-        let mut assigned = Assigned { by_parameter: IndexMap::new(), others: vec![], failed: false };
-        for argument in others {
-            self.assign_named(method, argument, &mut assigned);
-        }
+    /// A delta method with the arguments that are meant for it.
+    pub(super) fn delta(&mut self, method: &Signature, assigned: Assigned, at: Span, failed: &mut bool) -> ir::Delta {
         *failed |= assigned.failed | self.unknown_parameters(method, &assigned.others);
         let mut arguments = Arguments { strict: true, ..Arguments::default() };
         self.fill(method, &assigned, at, &mut arguments, &mut None);
@@ -173,6 +183,13 @@ impl Checker<'_> {
                     }
                     arguments.names.insert(parameter.name.to_owned(), Meaning::Delta(method));
                     *delta = Some(method.map_or(Delta::Any, Delta::Known));
+                }
+                Slot::Stack(deltas) => {
+                    if given.is_some() {
+                        arguments.shown.push(super::stack::shown(&deltas));
+                    }
+                    arguments.names.insert(parameter.name.to_owned(), Meaning::Stack(deltas.clone()));
+                    *delta = Some(Delta::Stack(deltas));
                 }
                 Slot::Recipe(callable, name) => {
                     arguments.shown.push(name);

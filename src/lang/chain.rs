@@ -231,7 +231,7 @@ impl<'a> Checker<'a> {
             Meaning::Flow(Flow { artifact: Some(artifact), .. }) => {
                 (artifact.phrase().to_owned(), format!("begin the chain with it: `{name} -> ..`"))
             }
-            Meaning::Delta(_) => ("a delta method".to_owned(), format!("write `peft({name})`")),
+            Meaning::Delta(_) | Meaning::Stack(_) => (meaning.phrase(), format!("write `peft({name})`")),
             Meaning::Value(_) => ("a plain value".to_owned(), "give it to a stage as an argument".to_owned()),
             other => (other.phrase(), "give it to a stage as an argument".to_owned()),
         };
@@ -345,7 +345,7 @@ impl<'a> Checker<'a> {
             label: label(signature.name, &arguments.shown),
             parameters: arguments.parameters,
             inputs,
-            delta: arguments.delta,
+            deltas: arguments.deltas,
             contest: None,
             output: signature.output,
             source: None,
@@ -390,7 +390,7 @@ impl<'a> Checker<'a> {
             label: bound.unwrap_or(signature.name).to_owned(),
             parameters: arguments.parameters,
             inputs: IndexMap::new(),
-            delta: None,
+            deltas: vec![],
             contest: None,
             output: signature.output,
             source: facts,

@@ -49,8 +49,8 @@ pub struct Node {
     pub parameters: IndexMap<String, Parameter>,
     /// Inputs by slot: `model` for what stands left of the arrow, otherwise the parameter's name (`domain`, `target`).
     pub inputs: IndexMap<String, NodeId>,
-    /// For `peft`: the delta method it names.
-    pub delta: Option<Delta>,
+    /// For `peft`: the delta methods it attaches, in the order in which they act.
+    pub deltas: Vec<Delta>,
     /// For a training that goes on only if it does well in a race.
     pub contest: Option<Contest>,
     pub output: Artifact,
@@ -80,7 +80,7 @@ pub struct Parameter {
     pub span: Option<Span>,
 }
 
-/// The delta method of a `peft(..)` stage, e.g. `bitfit`.
+/// A delta method of a `peft(..)` stage, e.g. `bitfit`.
 #[derive(Debug, Clone)]
 pub struct Delta {
     pub method: String,

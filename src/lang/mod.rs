@@ -29,6 +29,7 @@ mod recipe;
 mod scope;
 pub mod signature;
 mod slot;
+mod stack;
 pub mod stdlib;
 mod suggest;
 mod together;

@@ -1,5 +1,6 @@
 //! Names: where they lead, and what they mean there.
 
+use super::arguments::Slot;
 use super::check::Checker;
 use super::diagnostic::Diagnostic;
 use super::scope::{Declaration, Entry, Frame, Meaning, Scope, State};
@@ -251,6 +252,11 @@ impl<'a> Checker<'a> {
                     meaning
                 }
             },
+            ast::ValueKind::Stack(deltas) => match self.stack("stack", deltas) {
+                Slot::Stack(deltas) => Meaning::Stack(deltas),
+                Slot::Delta(any) => Meaning::Delta(any),
+                _ => Meaning::Error,
+            },
             _ => Meaning::Value(self.literal(value)),
         }
     }
@@ -270,9 +276,7 @@ impl<'a> Checker<'a> {
             return meaning;
         }
         match self.is_named(name).then(|| self.resolve(name, at)).flatten() {
-            Some(Meaning::Flow(flow)) => Meaning::Flow(flow),
-            Some(meaning @ (Meaning::Delta(_) | Meaning::Recipe(_) | Meaning::List(_) | Meaning::Error)) => meaning,
-            Some(Meaning::Value(literal)) => Meaning::Value(literal),
+            Some(meaning) => meaning,
             None => Meaning::Value(self.word(name, at)),
         }
     }

@@ -85,7 +85,7 @@ impl Checker<'_> {
             )
             .label("attaches a second one")
             .related(flow.span, "attached here, not trained yet")
-            .help("remove one of the two, or train the first before the second: `-> finetune(target)`"),
+            .help("train both together, `peft(stack(lora, bitfit))`, or the first before the second: `-> finetune(target)`"),
             Artifact::Text | Artifact::Labelled => {
                 let takes =
                     signature.parameters.iter().any(|parameter| parameter.ty == ParameterType::Artifact(artifact));

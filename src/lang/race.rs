@@ -56,7 +56,7 @@ impl Checker<'_> {
             label: label(signature.name, &arguments.shown),
             parameters: arguments.parameters,
             inputs,
-            delta: None,
+            deltas: vec![],
             contest: None,
             output: signature.output,
             source: None,

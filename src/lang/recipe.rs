@@ -257,7 +257,7 @@ impl<'a> Checker<'a> {
             label: String::new(),
             parameters: IndexMap::new(),
             inputs: IndexMap::new(),
-            delta: None,
+            deltas: vec![],
             contest: None,
             output,
             source: None,
@@ -382,6 +382,7 @@ impl<'a> Checker<'a> {
             Slot::Value(value) => Some(Meaning::Value(Literal::from(&value))),
             Slot::Input(flow, _) => Some(Meaning::Flow(flow)),
             Slot::Delta(method) => Some(Meaning::Delta(method)),
+            Slot::Stack(deltas) => Some(Meaning::Stack(deltas)),
             Slot::Recipe(callable, _) => Some(Meaning::Recipe(callable)),
             Slot::Error => None,
         }

@@ -46,6 +46,8 @@ pub(super) enum Meaning {
     List(Vec<(String, Meaning)>),
     /// A delta method; `None` while it may be any.
     Delta(Option<&'static str>),
+    /// Deltas to be trained together.
+    Stack(Vec<super::ir::Delta>),
     Recipe(Callable),
     /// Reported already; fits everything.
     Error,
@@ -136,6 +138,7 @@ impl Meaning {
             Meaning::Flow(flow) => flow.artifact.map_or("an error", Artifact::phrase).to_owned(),
             Meaning::List(_) => "a list".into(),
             Meaning::Delta(_) => "a delta method".into(),
+            Meaning::Stack(_) => "a stack of deltas".into(),
             Meaning::Recipe(Callable::Stage(_)) => "a stage".into(),
             Meaning::Recipe(_) => "a recipe".into(),
             Meaning::Error => "an error".into(),

@@ -167,7 +167,8 @@ pub struct Interface<'a> {
     pub summary: &'a str,
     /// The manual page's body, Markdown: what it does, when to use it, formula, source, an example.
     pub docs: &'a str,
-    /// What stands left of the arrow: none of these fits = the stage begins a chain. Empty for sources and deltas.
+    /// What stands left of the arrow: none of these fits = the stage begins a chain. Empty for sources. Of a delta,
+    /// [`Artifact::Parametrised`] where it may be trained together with others, and nothing where it stands alone.
     pub input: &'static [Artifact],
     pub output: Artifact,
     pub parameters: Vec<Formal<'a>>,

@@ -26,7 +26,10 @@ impl<'a> Checker<'a> {
                 self.artifact(signature, parameter, *wanted, name, value.span)
             }
             (ParameterType::Delta | ParameterType::DeltaName, ast::ValueKind::Word(name)) => {
-                self.delta_name(parameter, name, value.span)
+                self.delta_name(parameter.name, name, value.span)
+            }
+            (ParameterType::Delta | ParameterType::DeltaName, ast::ValueKind::Stack(deltas)) => {
+                self.stack(parameter.name, deltas)
             }
             (ParameterType::Recipe(takes), ast::ValueKind::Word(name)) => {
                 match self.recipe_slot(parameter, takes, name, value.span) {
@@ -225,17 +228,18 @@ impl<'a> Checker<'a> {
     }
 
     /// A delta method by its name.
-    fn delta_name(&mut self, parameter: &Formal, name: &str, at: Span) -> Slot {
+    pub(super) fn delta_name(&mut self, parameter: &str, name: &str, at: Span) -> Slot {
         if self.registry.get(name).is_none() && self.is_named(name) {
             return match self.resolve(name, at) {
                 Some(Meaning::Delta(method)) => Slot::Delta(method),
+                Some(Meaning::Stack(deltas)) => Slot::Stack(deltas),
                 Some(meaning) if !meaning.is_error() => {
                     let found = meaning.phrase();
                     self.report(
                         Diagnostic::error(
                             WRONG_TYPE,
                             at,
-                            format!("`{}` expects the name of a delta method, but `{name}` is {found}", parameter.name),
+                            format!("`{parameter}` expects the name of a delta method, but `{name}` is {found}"),
                         )
                         .label("not a delta method")
                         .help("write the name of one, such as `lora`"),
@@ -315,6 +319,14 @@ impl<'a> Checker<'a> {
             ast::ValueKind::Word(name) => self.word(name, value.span),
             ast::ValueKind::Call(called) => {
                 self.nested(called, value.span);
+                Literal::Error
+            }
+            ast::ValueKind::Stack(_) => {
+                self.report(
+                    Diagnostic::error(WRONG_TYPE, value.span, "expected a plain value, but this is a stack of deltas")
+                        .label("expected a plain value")
+                        .help("a stack can be given to `peft(..)`, and to a recipe that takes a `delta`"),
+                );
                 Literal::Error
             }
             ast::ValueKind::Broken => Literal::Error,

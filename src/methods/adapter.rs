@@ -33,7 +33,7 @@ Adapters can't be computed into the model's weights, so they stay beside it: sto
 stage without `peft`. A later `peft(..)` keeps them as they are; with another `adapter`, the new ones act after the old. Hugging Face directories of plain \
 `transformers` models can't hold them: `publish` says so.\n\n\
 ```ftp\npipeline small = base -> peft(adapter, style = houlsby, activation = gelu) -> finetune(target, learning_rate = 3e-4)\n```",
-        input: &[],
+        input: &[Artifact::Parametrised],
         output: Artifact::Parametrised,
         parameters: vec![
             P::optional(
@@ -60,6 +60,9 @@ stage without `peft`. A later `peft(..)` keeps them as they are; with another `a
 }
 
 #[cfg(feature = "train")]
+pub(super) use run::{activation, activation_named};
+
+#[cfg(feature = "train")]
 mod run {
     use std::sync::Arc;
 
@@ -67,6 +70,7 @@ mod run {
 
     use crate::hub::tensors::HostTensor;
     use crate::methods::StageFailure;
+    use crate::methods::virtual_tokens::free_prefix;
     use crate::nn::delta::SiteDelta;
     use crate::nn::models::Model;
     use crate::nn::models::activation::Activation;
@@ -97,30 +101,14 @@ mod run {
         norms || parameter.part == Part::Delta
     }
 
-    /// The norms' sites of each layer, after the attention and after the feed-forward.
-    fn norms(model: &Model) -> Vec<[String; 2]> {
-        let mut layers = vec![vec![]; model.layers()];
-        for slot in model.layout().slots.iter().filter(|slot| slot.role == Role::LayerNormWeight) {
-            if let (Some(layer), Some(site)) = (slot.layer, slot.name.strip_suffix(".weight")) {
-                layers[layer].push(site.to_owned());
-            }
-        }
-        layers.into_iter().filter_map(|sites| sites.try_into().ok()).collect()
-    }
-
     pub fn attach(spec: &DeltaSpec, model: &mut Model, seed: u64) -> Result<(), StageFailure> {
         let houlsby = spec.name("style") == "houlsby";
-        let activation = match spec.name("activation") {
-            "gelu" => Activation::Gelu,
-            "swish" => Activation::Silu,
-            _ => Activation::Relu,
-        };
+        let activation = activation(spec);
         let hidden = model.hidden_size();
         let bottleneck = hidden.div_ceil(spec.int("reduction_factor") as usize);
-        // Adapters that are there already keep their names.
-        let number = (0..).find(|number| !model.parameters.keys().any(|name| name.starts_with(&prefix(*number))));
-        let prefix = prefix(number.expect("a model has finitely many parameters"));
-        for (layer, [attention, output]) in norms(model).into_iter().enumerate() {
+        let prefix = free_prefix(model, "adapters");
+        let norms: Vec<[String; 2]> = model.norms().map(|sites| sites.map(str::to_owned)).collect();
+        for (layer, [attention, output]) in norms.into_iter().enumerate() {
             for (place, norm) in [("attention", attention), ("output", output)] {
                 if place == "attention" && !houlsby {
                     continue;
@@ -141,8 +129,17 @@ mod run {
         Ok(())
     }
 
-    fn prefix(number: usize) -> String {
-        format!("adapters.{number}.")
+    /// Of `activation`.
+    pub fn activation(spec: &DeltaSpec) -> Activation {
+        activation_named(spec.name("activation"))
+    }
+
+    pub fn activation_named(name: &str) -> Activation {
+        match name {
+            "gelu" => Activation::Gelu,
+            "swish" => Activation::Silu,
+            _ => Activation::Relu,
+        }
     }
 
     /// A standard normal draw within two deviations: the first of a few that is, 5 % are not.

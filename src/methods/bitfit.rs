@@ -20,7 +20,7 @@ maps, the norms, the embeddings' norm and the pooler - and the new head; nothing
 0.09 % of the model. Learning rates are higher than for full fine-tuning: 1e-4 to 1e-3.\n\n\
 The result is stored as a delta: the biases and the head, and the digest of the model they belong to. Publishing makes a whole model of it.\n\n\
 ```ftp\npipeline small = base -> peft(bitfit) -> finetune(target, learning_rate = 1e-3)\n```",
-        input: &[],
+        input: &[Artifact::Parametrised],
         output: Artifact::Parametrised,
         parameters: vec![],
         reports: false,

@@ -6,6 +6,7 @@ use burn::tensor::Device;
 use indexmap::IndexSet;
 use serde_json::json;
 
+use super::bases::Bases;
 use super::beside;
 use super::stage::Stage;
 use crate::data::tokenizer::{self, Tokenizer};
@@ -15,15 +16,20 @@ use crate::hub::tensors::Tensors;
 use crate::lang::world::{Digest, SourceFacts};
 use crate::nn::models::layout::{Part, Slot};
 use crate::nn::models::{self, Head, LoadReport, Model};
+use crate::nn::parameters::Weight;
 use crate::plan::spec::{DeltaSpec, Outcome, StageFailure};
 use crate::store::{Store, StoredArtifact};
 
-const WEIGHTS: &str = "model.safetensors";
-const DELTA: &str = "delta.safetensors";
-const CONFIG: &str = "config.json";
+pub(super) const WEIGHTS: &str = "model.safetensors";
+pub(super) const DELTA: &str = "delta.safetensors";
+pub(super) const CONFIG: &str = "config.json";
 
-/// Keys of an artifact's summary: the delta method that the next stage trains, and the one that was trained.
-const ATTACHED: &str = "delta";
+/// Keys of an artifact's summary: the deltas that the next stage trains, and those that were trained. One alone is an
+/// object, a stack is a list.
+pub(super) const ATTACHED: &str = "delta";
+/// Values of parameters that the attached deltas will have.
+pub(super) const PREPARED: &str = "prepared.safetensors";
+
 const TRAINED: &str = "trained_delta";
 
 /// A model in host memory.
@@ -31,8 +37,10 @@ pub struct Bundle {
     pub config: serde_json::Value,
     pub tensors: Tensors,
     pub tokenizer: Tokenizer,
-    /// The delta method that the next training stage trains, attached by `peft`.
-    pub delta: Option<DeltaSpec>,
+    /// The deltas that the next training stage trains, attached by `peft`; they act in this order.
+    pub deltas: Vec<DeltaSpec>,
+    /// Values that parameters of these deltas begin with, instead of draws.
+    pub prepared: Tensors,
     /// Output digest of the artifact it was opened from; none for a source or a fresh model.
     pub origin: Option<Digest>,
 }
@@ -40,7 +48,7 @@ pub struct Bundle {
 impl Bundle {
     /// A model that has no weights yet.
     pub fn fresh(config: serde_json::Value, tokenizer: Tokenizer) -> Self {
-        Self { config, tensors: Tensors::new(), tokenizer, delta: None, origin: None }
+        Self { config, tensors: Tensors::new(), tokenizer, deltas: vec![], prepared: Tensors::new(), origin: None }
     }
 
     /// A model from the user's Hugging Face directory, whose files must still be those the plan was made with.
@@ -64,39 +72,28 @@ impl Bundle {
     pub fn from_directory(path: &Path) -> Result<Self, StageFailure> {
         let directory = hub::Directory::open(path)?;
         let (tensors, tokenizer) = (directory.tensors()?, Tokenizer::load(path)?);
-        Ok(Self { config: directory.config().clone(), tensors, tokenizer, delta: None, origin: None })
+        let (config, prepared) = (directory.config().clone(), Tensors::new());
+        Ok(Self { config, tensors, tokenizer, deltas: vec![], prepared, origin: None })
     }
 
     /// A model from the store: the nearest whole model below the artifact, with every delta above laid over it.
     pub fn open(store: &Store, output: &Digest) -> Result<Self, StageFailure> {
-        let artifact = store.artifact(output)?;
-        let mut bundle = if artifact.has(WEIGHTS) {
-            let config = hub::read_json(&artifact.path(CONFIG)?)?;
-            let tensors = hub::read_safetensors(&artifact.path(WEIGHTS)?)?;
-            let tokenizer = stored_tokenizer(&artifact)?;
-            Self { config, tensors, tokenizer, delta: None, origin: None }
-        } else {
-            let base = artifact.manifest.base.clone().ok_or_else(|| {
-                StageFailure::new(
-                    "ftp::store::no_weights",
-                    format!("the artifact {output} has neither weights nor a base"),
-                )
-            })?;
-            Self::open(store, &base)?
-        };
-        if artifact.has(DELTA) {
-            bundle.config = hub::read_json(&artifact.path(CONFIG)?)?;
-            models::drop_head(&mut bundle.tensors);
-            bundle.tensors.extend(hub::read_safetensors(&artifact.path(DELTA)?)?);
-            if let Some(spec) = delta_of(&artifact, TRAINED)
-                && let Some(fold) = known_delta(&spec)?.fold
-            {
-                fold(&spec, &mut bundle.tensors)?;
+        Bases::default().open(store, output)
+    }
+
+    /// Lays a delta over the model it changes: its tensors, and what is computed into the weights.
+    pub(super) fn lay(&mut self, artifact: &StoredArtifact) -> Result<(), StageFailure> {
+        let config = hub::read_json(&artifact.path(CONFIG)?)?;
+        models::keep_layers(&mut self.config, &mut self.tensors, models::layers(&config)?)?;
+        self.config = config;
+        models::drop_head(&mut self.tensors);
+        self.tensors.extend(hub::read_safetensors(&artifact.path(DELTA)?)?);
+        for spec in deltas_of(artifact, TRAINED) {
+            if let Some(fold) = known_delta(&spec)?.fold {
+                fold(&spec, &mut self.tensors)?;
             }
         }
-        bundle.delta = delta_of(&artifact, ATTACHED);
-        bundle.origin = Some(output.clone());
-        Ok(bundle)
+        Ok(())
     }
 
     /// Writes everything into a directory `transformers` loads; returns the names of the files.
@@ -128,8 +125,17 @@ impl Bundle {
     }
 }
 
-fn delta_of(artifact: &StoredArtifact, key: &str) -> Option<DeltaSpec> {
-    serde_json::from_value(artifact.manifest.summary.get(key)?.clone()).ok()
+pub(super) fn deltas_of(artifact: &StoredArtifact, key: &str) -> Vec<DeltaSpec> {
+    let told = artifact.manifest.summary.get(key).cloned().unwrap_or_default();
+    serde_json::from_value(if told.is_object() { json!([told]) } else { told }).unwrap_or_default()
+}
+
+/// As [`deltas_of`] reads it.
+fn described(deltas: &[DeltaSpec]) -> serde_json::Value {
+    match deltas {
+        [one] => json!(one),
+        several => json!(several),
+    }
 }
 
 pub(super) fn known_delta(spec: &DeltaSpec) -> Result<&'static super::Delta, StageFailure> {
@@ -142,7 +148,7 @@ pub(super) fn known_delta(spec: &DeltaSpec) -> Result<&'static super::Delta, Sta
 }
 
 /// The tokenizer of a whole model in the store, where files lie under their digests.
-fn stored_tokenizer(artifact: &StoredArtifact) -> Result<Tokenizer, StageFailure> {
+pub(super) fn stored_tokenizer(artifact: &StoredArtifact) -> Result<Tokenizer, StageFailure> {
     let vocabulary = artifact.path("tokenizer.json")?;
     let bytes = std::fs::read(&vocabulary).map_err(|error| hub::HubError::reading(&vocabulary, error))?;
     let config = match artifact.has("tokenizer_config.json") {
@@ -161,7 +167,7 @@ pub(super) fn hand_over(
     notices: Vec<Notice>,
 ) -> Result<Outcome, StageFailure> {
     stage.activity("saving");
-    let Some(base) = bundle.delta.as_ref().and(bundle.origin.clone()) else {
+    let Some(base) = bundle.origin.clone().filter(|_| !bundle.deltas.is_empty()) else {
         let mut tensors = model.tensors();
         // What this head has no use for but the next one may: BERT's pooler under a masked-LM head.
         tensors.extend(model.carried().clone());
@@ -171,15 +177,27 @@ pub(super) fn hand_over(
     };
     let mut changed = model.tensors();
     changed.retain(|name, _| model.parameters.get(name).is_some_and(|parameter| parameter.trainable));
-    summary[TRAINED] = json!(bundle.delta);
+    summary[TRAINED] = described(&bundle.deltas);
     let mut config = model.config();
-    if let Some(spec) = &bundle.delta
-        && known_delta(spec)?.fold.is_none()
-    {
-        beside::add(&mut config, spec);
+    for spec in &bundle.deltas {
+        if known_delta(spec)?.fold.is_none() {
+            beside::add(&mut config, spec);
+        }
     }
-    hub::write_config(&stage.spec.attempt, &config)?;
-    hub::write_safetensors(&stage.file(DELTA), &changed)?;
+    write_delta(stage, base, &config, &changed, summary, notices)
+}
+
+/// Hands over a delta over a result in the store: only the tensors it changed.
+pub(super) fn write_delta(
+    stage: &Stage,
+    base: Digest,
+    config: &serde_json::Value,
+    changed: &Tensors,
+    summary: serde_json::Value,
+    notices: Vec<Notice>,
+) -> Result<Outcome, StageFailure> {
+    hub::write_config(&stage.spec.attempt, config)?;
+    hub::write_safetensors(&stage.file(DELTA), changed)?;
     Ok(Outcome { files: vec![CONFIG.into(), DELTA.into()], base: Some(base), summary, notices })
 }
 
@@ -206,52 +224,81 @@ fn modules(names: &[String]) -> String {
     }
 }
 
-/// Attaches the delta method and marks what trains: everything, or what the method says, and in any case what is new. New
-/// parameters of the delta are drawn from `seed`.
+/// Attaches the deltas and marks what trains: everything, or what the methods say, and in any case what is new. New
+/// parameters of deltas are drawn from `seed`.
 ///
 /// # Errors
-/// When the delta method does not fit the model or finds nothing to train in it.
+/// When a delta method does not fit the model or finds nothing to train in it.
 pub(super) fn choose_trainable(
     bundle: &Bundle,
     model: &mut Model,
     new: &[String],
     seed: u64,
 ) -> Result<(), StageFailure> {
-    let Some(spec) = &bundle.delta else { return Ok(()) };
-    let delta = known_delta(spec)?;
+    if bundle.deltas.is_empty() {
+        return Ok(());
+    }
     // Of deltas that stay beside the model below: they are part of what this one starts from.
     let below = model.layout().slots.iter().filter(|slot| slot.part == Part::Delta);
     let below: IndexSet<String> = below.map(|slot| slot.name.clone()).collect();
-    (delta.attach)(spec, model, seed)?;
+    for spec in &bundle.deltas {
+        (known_delta(spec)?.attach)(spec, model, seed)?;
+    }
+    take(model, &bundle.prepared)?;
     let layers = model.layers();
     let is_new = |slot: &Slot| slot.part == Part::Head || new.contains(&slot.name);
-    let trains = |slot: &Slot| !below.contains(&slot.name) && (delta.trains)(spec, layers, slot);
-    if !delta.head_alone && !model.layout().slots.iter().any(|slot| trains(slot) && !is_new(slot)) {
-        return Err(StageFailure::new(
-            "ftp::peft::nothing_to_train",
-            format!("`{}` finds nothing to train in this model: it would train the new head only", spec.method),
-        )
-        .help("choose another delta method, or fine-tune all weights by leaving `peft(..)` out"));
+    let mut trained: IndexSet<String> = IndexSet::new();
+    for spec in &bundle.deltas {
+        let delta = known_delta(spec)?;
+        let trains = |slot: &&Slot| !below.contains(&slot.name) && (delta.trains)(spec, layers, slot);
+        let own: Vec<&Slot> = model.layout().slots.iter().filter(trains).collect();
+        if !delta.head_alone && own.iter().all(|slot| is_new(slot)) {
+            return Err(StageFailure::new(
+                "ftp::peft::nothing_to_train",
+                format!("`{}` finds nothing to train in this model: it would train the new head only", spec.method),
+            )
+            .help("choose another delta method, or fine-tune all weights by leaving `peft(..)` out"));
+        }
+        trained.extend(own.into_iter().map(|slot| slot.name.clone()));
     }
-    model.train_only(|slot| trains(slot) || is_new(slot));
+    model.train_only(|slot| trained.contains(&slot.name) || is_new(slot));
     Ok(())
+}
+
+/// Gives parameters these values.
+fn take(model: &mut Model, values: &Tensors) -> Result<(), StageFailure> {
+    let device = model.device().clone();
+    for (name, value) in values {
+        let parameter = model.parameters.get_mut(name).filter(|parameter| parameter.weight.shape() == value.shape);
+        let Some((parameter, weight)) = parameter.zip(Weight::from_host(value, &device)) else {
+            let message = format!("the model has no place for `{name}`");
+            return Err(StageFailure::new("ftp::peft::incomplete_delta", message));
+        };
+        parameter.weight = weight;
+    }
+    Ok(())
+}
+
+/// The names of the encoder's parameters in models of a configuration.
+pub(super) fn encoder_names(config: &serde_json::Value) -> Result<Vec<String>, StageFailure> {
+    let layout = Model::layout_of(config, &Head::MaskedLm)?;
+    Ok(layout.slots.into_iter().filter(|slot| slot.part == Part::Encoder).map(|slot| slot.name).collect())
 }
 
 /// The run of `peft`: the model stays where it is; the artifact only says which delta trains next. A model that comes from
 /// the user's directory is taken into the store here, so that the delta can point at it for good.
 pub(super) fn parametrise(stage: &Stage) -> Result<Outcome, StageFailure> {
-    let spec = stage.spec.delta.clone().ok_or_else(|| {
-        StageFailure::new(
-            "ftp::stage::missing_input",
-            format!("{} was started without its delta method", stage.spec.label),
-        )
-    })?;
+    let deltas = &stage.spec.deltas;
+    if deltas.is_empty() {
+        let message = format!("{} was started without its delta method", stage.spec.label);
+        return Err(StageFailure::new("ftp::stage::missing_input", message));
+    }
     let bundle = stage.model()?;
     let files = match &bundle.origin {
         Some(_) => vec![],
         None => bundle.save(&stage.spec.attempt)?,
     };
-    let summary = json!({ ATTACHED: spec });
+    let summary = json!({ ATTACHED: described(deltas) });
     Ok(Outcome { files, base: bundle.origin, summary, notices: vec![] })
 }
 

@@ -27,7 +27,7 @@ fine-tuning: the paper's is 3e-3.\n\n\
 The result is stored as a delta: the scales and the head, and the digest of the model they belong to. Publishing, predicting and later stages use a model \
 of the usual shape: scales multiply the rows of the keys' and values' maps and the columns of the second map of the feed-forward.\n\n\
 ```ftp\npipeline small = base -> peft(ia3) -> finetune(target, learning_rate = 3e-3)\n```",
-        input: &[],
+        input: &[Artifact::Parametrised],
         output: Artifact::Parametrised,
         parameters: vec![],
         reports: false,
@@ -120,6 +120,7 @@ mod run {
 #[cfg(all(test, feature = "train"))]
 mod tests {
     use super::super::oracle;
+    use crate::lang::value::Value;
     use crate::nn::models::layout::Part;
 
     #[test]
@@ -141,6 +142,15 @@ mod tests {
     #[test]
     fn folding_the_scales_into_the_maps_gives_the_model_with_the_scales_beside_them() {
         oracle::folds(&oracle::spec("ia3", &[]));
+    }
+
+    /// Scales of a map's inputs and outputs, and an update of the same map: whichever acts first sees the other's map.
+    #[test]
+    fn scales_and_low_rank_updates_of_one_map_fold_in_the_order_in_which_they_act() {
+        let all = ("target", Value::Name("all_linear".into()));
+        let (scales, update) = (oracle::spec("ia3", &[]), oracle::spec("lora", &[("rank", Value::Int(2)), all]));
+        oracle::stack_folds(&[scales.clone(), update.clone()]);
+        oracle::stack_folds(&[update, scales]);
     }
 
     #[test]

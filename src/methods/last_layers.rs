@@ -42,6 +42,12 @@ fn attach(spec: &super::DeltaSpec, model: &mut super::Model, _: u64) -> Result<(
         return Err(super::StageFailure::new("ftp::peft::too_many_layers", message)
             .help(format!("write `layers = {layers}` or fewer; leave `peft(..)` out to train everything")));
     }
+    if model.virtual_tokens() > 0 {
+        let message =
+            "`last_layers` keeps what fixed layers make of a text, but a prompt below this model puts tokens before it";
+        return Err(super::StageFailure::new("ftp::peft::virtual_tokens", message)
+            .help("train `lora`, `adapter` or `bitfit` over a model with a prompt"));
+    }
     model.fix(layers - wanted);
     Ok(())
 }

@@ -32,7 +32,7 @@ apart: `W' = m (W + s B A) / |W + s B A|`, where `m` `[out]` trains too and star
 The result is stored as a delta: `A`, `B` (and `m`) and the head, and the digest of the model they belong to. Publishing, predicting and later stages use the sum \
 `W + s B A`, a model of the usual shape.\n\n\
 ```ftp\npipeline small = base -> peft(lora, rank = 8, alpha = 16) -> finetune(target, learning_rate = 5e-4)\n```",
-        input: &[],
+        input: &[Artifact::Parametrised],
         output: Artifact::Parametrised,
         parameters: vec![
             P::optional("rank", T::Int { min: 1, max: 4096 }, Value::Int(8), "Rows of `A`: `r` of `peft`."),

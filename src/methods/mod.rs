@@ -4,6 +4,8 @@
 //! and out of the store).
 
 #[cfg(feature = "train")]
+pub mod bases;
+#[cfg(feature = "train")]
 mod beside;
 #[cfg(feature = "train")]
 pub mod bundle;
@@ -19,6 +21,8 @@ mod stage;
 mod supervised;
 #[cfg(feature = "train")]
 mod unsupervised;
+#[cfg(feature = "train")]
+mod virtual_tokens;
 
 mod adapt;
 mod adapter;
@@ -26,21 +30,30 @@ mod average;
 mod bitfit;
 mod ensemble;
 mod finetune;
+mod fusion;
 mod hf;
 mod ia3;
 mod intermediate;
+mod invertible;
 mod labelled;
 mod last_layers;
 mod lora;
 #[cfg(all(test, feature = "train"))]
 mod oracle;
+mod p_tuning;
 mod pairs;
+mod pal;
 mod peft;
+#[cfg(all(test, feature = "train"))]
+mod peft_parity;
+mod prefix;
 mod pretrain;
+mod prompt;
 mod race;
 #[cfg(feature = "train")]
 mod ranking;
 mod select;
+mod swap;
 mod text;
 
 use std::sync::LazyLock;
@@ -68,10 +81,15 @@ enum Action {
     /// Describes files; the stages that use them read them.
     Source,
     /// Runs as a stage of its own.
-    Stage(fn(&stage::Stage) -> Result<crate::plan::spec::Outcome, crate::plan::spec::StageFailure>),
+    Stage(Run),
     /// Decides what a training stage trains, attached by `peft`.
     Delta(Delta),
+    /// Runs as a stage, which attaches a delta of its own.
+    Attaching(Run, Delta),
 }
+
+#[cfg(feature = "train")]
+type Run = fn(&stage::Stage) -> Result<crate::plan::spec::Outcome, crate::plan::spec::StageFailure>;
 
 /// A delta method: theta = theta_pretrained + delta, and where in the model the delta lives. New heads train in any case.
 #[cfg(feature = "train")]
@@ -114,10 +132,17 @@ const METHODS: &[Method] = &[
     select::METHOD,
     average::METHOD,
     ensemble::METHOD,
+    swap::METHOD,
+    fusion::METHOD,
     bitfit::METHOD,
     lora::METHOD,
     ia3::METHOD,
     adapter::METHOD,
+    invertible::METHOD,
+    prompt::METHOD,
+    p_tuning::METHOD,
+    prefix::METHOD,
+    pal::METHOD,
     last_layers::METHOD,
 ];
 
@@ -137,7 +162,7 @@ pub fn run(
 ) -> Result<crate::plan::spec::Outcome, crate::plan::spec::StageFailure> {
     let found = METHODS.iter().find(|method| (method.signature)().name == spec.method);
     match found.map(|method| &method.action) {
-        Some(Action::Stage(run)) => run(&stage::Stage { spec, store, sink }),
+        Some(Action::Stage(run) | Action::Attaching(run, _)) => run(&stage::Stage { spec, store, sink }),
         _ => Err(crate::plan::spec::StageFailure::new(
             "ftp::stage::unknown_method",
             format!("this version of ftp has no stage named `{}`", spec.method),
@@ -150,7 +175,7 @@ pub fn run(
 #[cfg(feature = "train")]
 pub(crate) fn delta(name: &str) -> Option<&'static Delta> {
     METHODS.iter().find(|method| (method.signature)().name == name).and_then(|method| match &method.action {
-        Action::Delta(delta) => Some(delta),
+        Action::Delta(delta) | Action::Attaching(_, delta) => Some(delta),
         _ => None,
     })
 }

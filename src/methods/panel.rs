@@ -59,13 +59,14 @@ pub(super) fn report<B: Borrow<Bundle>>(
     let mut metrics = serde_json::Map::new();
     for ((name, examples), sums) in held_out.iter().zip(sums) {
         let targets: Vec<Target> = examples.iter().map(|example| example.target).collect();
-        let scores = scores(&set.task, &sums, f64::from(count), &targets);
+        let (scores, confusion) = scores(&set.task, &sums, f64::from(count), &targets);
         (stage.sink)(Event::Evaluated {
             stage: stage.spec.label.clone(),
             split: (*name).to_owned(),
             epoch: 0.0,
             loss: scores.loss,
             metrics: scores.metrics.clone(),
+            confusion,
         });
         metrics.insert((*name).to_owned(), scores_json(&scores, targets.len()));
     }
@@ -113,7 +114,8 @@ fn add(sums: &mut Sums, logits: &[Vec<f32>]) {
     }
 }
 
-fn scores(task: &Task, sums: &Sums, count: f64, targets: &[Target]) -> Scores {
+/// Of the mean answers, and how often each label was taken for each.
+fn scores(task: &Task, sums: &Sums, count: f64, targets: &[Target]) -> (Scores, Option<Vec<Vec<u64>>>) {
     let mean: Vec<Vec<f32>> = sums.iter().map(|row| row.iter().map(|sum| (sum / count) as f32).collect()).collect();
     let predictions = prediction::answers(task, &mean);
     let losses = predictions.iter().zip(targets).map(|(prediction, target)| match (prediction, target) {
@@ -124,5 +126,6 @@ fn scores(task: &Task, sums: &Sums, count: f64, targets: &[Target]) -> Scores {
         _ => f64::NAN,
     });
     let loss = losses.sum::<f64>() / targets.len().max(1) as f64;
-    Scores { loss, metrics: metrics::compute(task, &predictions, targets) }
+    let scores = Scores { loss, metrics: metrics::compute(task, &predictions, targets) };
+    (scores, metrics::confusion(task, &predictions, targets))
 }

@@ -187,6 +187,12 @@ fn selection() -> Vec<Parameter> {
     ]
 }
 
+/// How many virtual tokens a delta puts before every text.
+pub(super) fn virtual_tokens() -> Parameter {
+    let count = ParameterType::Int { min: 1, max: 4096 };
+    Parameter::optional("num_virtual_tokens", count, Value::Int(20), "Virtual tokens before every text, `P`.")
+}
+
 /// Masked language modelling.
 pub(super) fn masking() -> Vec<Parameter> {
     vec![

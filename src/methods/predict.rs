@@ -36,7 +36,7 @@ impl Predictor {
                 "ftp::predict::no_head",
                 "the model's config.json describes no classification head",
             )
-            .help("give a directory that `publish` wrote after a `finetune(..)`"));
+            .help("give the result of a `finetune(..)`, or a directory that `publish` wrote after one"));
         };
         let device = train::open(device)?;
         let (model, report) = bundle.model(&Head::Sequence(task.clone()), 0, &device)?;
@@ -46,6 +46,12 @@ impl Predictor {
         }
         let max_length = max_length.min(model.max_tokens());
         Ok(Self { model, tokenizer: bundle.tokenizer, task, max_length })
+    }
+
+    /// Keeps in memory once what both models have.
+    pub fn sharing(mut self, other: &Self) -> Self {
+        self.model.share(&other.model);
+        self
     }
 
     /// Labels texts (parts of a pair separated by a tab). Also how many were cut to the length limit.

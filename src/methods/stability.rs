@@ -25,6 +25,11 @@ pub(super) fn stability() -> Vec<Parameter> {
             "Draws so many of the top layers, and the pooler, anew before training (Zhang et al. 2021; 1 to 6 of 24). They train whatever the delta.",
         ),
         optional(
+            "remove_layers",
+            T::Int { min: 0, max: 65_536 },
+            "Takes so many of the top layers out before training: a smaller model, whose configuration says so (Chung et al. 2021). `reinit_layers` then counts from what is left.",
+        ),
+        optional(
             "mixout",
             T::Float { min: 0.0, max: 0.999_999, above: false },
             "In place of dropout, each number of a linear map is in each step with this probability what it was when training began (Lee et al. 2020; 0.1 to 0.9).",
@@ -99,13 +104,32 @@ at its begin (Izmailov et al. 2018); `uniform`: under the schedule as it is.",
 }
 
 #[cfg(feature = "train")]
-pub(super) use run::{check_fixed, draw_top_again};
+pub(super) use run::{check_fixed, draw_top_again, remove_top};
 
 #[cfg(feature = "train")]
 mod run {
+    use crate::methods::bundle::Bundle;
+    use crate::nn::models;
     use crate::nn::models::Model;
     use crate::nn::models::layout::Part;
     use crate::plan::spec::StageFailure;
+
+    /// Takes the top layers out of a model.
+    ///
+    /// # Errors
+    /// When the model does not have more layers.
+    pub fn remove_top(bundle: &mut Bundle, count: usize) -> Result<(), StageFailure> {
+        if count == 0 {
+            return Ok(());
+        }
+        let layers = models::layers(&bundle.config)?;
+        if count >= layers {
+            let message = format!("remove_layers is {count}, and this model has {layers} layers: none would be left");
+            return Err(StageFailure::new("ftp::finetune::too_many_layers", message)
+                .help(format!("remove {} or fewer", layers - 1)));
+        }
+        Ok(models::keep_layers(&mut bundle.config, &mut bundle.tensors, layers - count)?)
+    }
 
     /// Draws the top layers and the pooler anew, as in a model without a file; returns the names of what is new.
     ///

@@ -52,8 +52,8 @@ impl Stage<'_> {
     fn key_of_all_snapshots(&self) -> String {
         let mut spec = self.spec.clone();
         spec.parameters.shift_remove("snapshot");
-        let StageSpec { method, version, parameters, delta, inputs, device, .. } = spec;
-        let told = serde_json::json!([method, version, parameters, delta, inputs, device]);
+        let StageSpec { method, version, parameters, deltas, inputs, device, .. } = spec;
+        let told = serde_json::json!([method, version, parameters, deltas, inputs, device]);
         blake3::hash(told.to_string().as_bytes()).to_hex().to_string()
     }
 
@@ -152,8 +152,13 @@ impl Stage<'_> {
 
     /// The model left of the arrow.
     pub fn model(&self) -> Result<Bundle, StageFailure> {
+        self.model_in("model")
+    }
+
+    /// A model given as an argument.
+    pub fn model_in(&self, slot: &str) -> Result<Bundle, StageFailure> {
         self.activity("loading the model");
-        match self.input("model")? {
+        match self.input(slot)? {
             Input::Source { facts, .. } => Bundle::from_source(facts),
             Input::Artifact { output } => Bundle::open(self.store, output),
         }

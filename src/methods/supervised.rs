@@ -26,6 +26,7 @@ pub(super) fn fine_tune(stage: &Stage, slot: &str) -> Result<Outcome, StageFailu
         let message = format!("the old head ({}) was dropped; {set_name} brings its own", old.join(", "));
         stage.notice(&mut notices, Notice::new("ftp::model::head_dropped", message));
     }
+    stability::remove_top(&mut bundle, stage.optional_int("remove_layers").unwrap_or(0) as usize)?;
     let head = Head::Sequence(set.task.clone());
     let (mut model, mut report) = bundle.model(&head, settings.seed, &device)?;
     model.precision = settings.precision;
@@ -68,13 +69,16 @@ pub(super) fn fine_tune(stage: &Stage, slot: &str) -> Result<Outcome, StageFailu
     }
     if let Some(test) = &test {
         stage.activity("evaluating on the test split");
-        let scores = train::evaluate(&model, &objective, test.rows(), settings.seed)?.scores;
+        let evaluation = train::evaluate(&model, &objective, test.rows(), settings.seed)?;
+        let confusion = train::confusion(&set.task, &evaluation.predictions, &test.targets);
+        let scores = evaluation.scores;
         (stage.sink)(Event::Evaluated {
             stage: stage.spec.label.clone(),
             split: "test".into(),
             epoch: fitted.best_epoch,
             loss: scores.loss,
             metrics: scores.metrics.clone(),
+            confusion,
         });
         metrics.insert("test".into(), scores_json(&scores, test.targets.len()));
         baseline = baseline_json(&set.task, &train_split.targets, &test.targets);

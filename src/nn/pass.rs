@@ -11,6 +11,7 @@ use super::delta::SiteDelta;
 use super::gradient::{Gradient, Gradients, Rows};
 use super::ops::{self, Bounds, Dropout, Precision};
 use super::parameters::{Parameters, Weight};
+use crate::data::batch::{Tokens, lengthened};
 use crate::random::Key;
 
 /// The sites of one forward pass. Architectures call their maps, norms and embeddings through it, by name.
@@ -180,8 +181,14 @@ impl<'a> Pass<'a> {
         if deltas.is_empty() {
             return map(x);
         }
-        let x = deltas.iter().fold(x, |x, delta| delta.input(self, site, x));
-        deltas.iter().fold(map(x.clone()), |y, delta| delta.output(self, site, x.clone(), y))
+        // Each delta acts around the map with those before it: folding them in this order gives the same map.
+        let (mut x, mut seen) = (x, Vec::with_capacity(deltas.len()));
+        for delta in deltas.iter().rev() {
+            x = delta.input(self, site, x);
+            seen.push(x.clone());
+        }
+        let seen = seen.into_iter().rev();
+        deltas.iter().zip(seen).fold(map(x), |y, (delta, x)| delta.output(self, site, x, y))
     }
 
     /// Rows of a site's table. ids `[T]` -> `[T, d]`.
@@ -219,6 +226,24 @@ impl<'a> Pass<'a> {
         norm(deltas.iter().fold(h, |h, delta| delta.before_norm(self, h, &norm)))
     }
 
+    /// What the layers see instead of the embeddings, by the deltas at the site of their dropout. x `[T, d]` -> `[T, d]`.
+    pub fn entering(&self, site: &str, x: Tensor<2>) -> Tensor<2> {
+        self.deltas_at(site).iter().fold(x, |x, delta| delta.input(self, site, x))
+    }
+
+    /// What deltas at a norm's site add to the sum before it, made of what entered the layer. x `[T, d]` -> `[N, d]`.
+    pub fn beside_layer(
+        &self,
+        norm: &str,
+        x: &Tensor<2>,
+        wanted: Option<&Tokens>,
+        bounds: &Bounds,
+    ) -> Option<Tensor<2>> {
+        let deltas = self.deltas_at(norm).iter();
+        let added = deltas.filter_map(|delta| delta.beside_layer(self, x.clone(), wanted, bounds.clone()));
+        added.reduce(|sum, one| sum + one)
+    }
+
     fn deltas_at(&self, site: &str) -> &[Arc<dyn SiteDelta>] {
         self.deltas.and_then(|deltas| deltas.get(site)).map_or(&[], Vec::as_slice)
     }
@@ -236,7 +261,25 @@ impl<'a> Pass<'a> {
         bounds: Bounds,
         dropout: f32,
     ) -> Tensor<2> {
+        let (mut key, mut value, mut keys) = (key, value, bounds.keys);
+        for (k, v) in self.deltas_at(site).iter().filter_map(|delta| delta.keys_and_values(self)) {
+            let [rows, _] = k.dims();
+            (key, value) = (ops::prepend(k, key, &keys), ops::prepend(v, value, &keys));
+            keys = lengthened(&keys, rows);
+        }
+        let bounds = Bounds { keys, ..bounds };
         ops::attention(query, key, value, heads, bounds, self.drop_at(site, dropout))
+    }
+
+    /// The sequences of states that enter a model, each behind the virtual tokens of the deltas at the site of the word
+    /// embeddings. x `[T, d]`, offsets `[B + 1]` -> `[T + P B, d]`.
+    pub fn behind_tokens(&self, site: &str, x: Tensor<2>, offsets: &Arc<[u32]>) -> Tensor<2> {
+        let tokens = self.deltas_at(site).iter().filter_map(|delta| delta.tokens(self));
+        let behind = |(x, offsets): (Tensor<2>, Arc<[u32]>), tokens: Tensor<2>| {
+            let [rows, _] = tokens.dims();
+            (ops::prepend(tokens, x, &offsets), lengthened(&offsets, rows))
+        };
+        tokens.fold((x, offsets.clone()), behind).0
     }
 
     /// Dropout as a site of its own. x `[T, d]` -> `[T, d]`.

@@ -84,10 +84,12 @@ fn leaves<'a>(
     let mut leaves = Leaves::default();
     leaves.push("", "method", Value::Name(node.method.clone()));
     leaves.parameters("parameters", &node.parameters);
-    if let Some(delta) = &node.delta {
-        leaves.push("delta", "method", Value::Name(delta.method.clone()));
-        leaves.push("delta", "version", Value::Int(i64::from(delta.version)));
-        leaves.parameters("delta.parameters", &delta.parameters);
+    for (number, delta) in node.deltas.iter().enumerate() {
+        // One alone has no number: its keys are older than stacks.
+        let at = if node.deltas.len() == 1 { "delta".to_owned() } else { format!("delta.{number}") };
+        leaves.push(&at, "method", Value::Name(delta.method.clone()));
+        leaves.push(&at, "version", Value::Int(i64::from(delta.version)));
+        leaves.parameters(&format!("{at}.parameters"), &delta.parameters);
     }
     for (slot, input) in inputs {
         let at = format!("inputs.{slot}");

@@ -8,6 +8,7 @@ mod graph;
 pub mod key;
 pub mod race;
 pub mod reason;
+pub mod reproduce;
 pub mod spec;
 
 pub use graph::{Contest, Plan, Stage, StageInput};

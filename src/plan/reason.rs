@@ -124,22 +124,17 @@ impl View<'_> {
     fn change(&self, leaf: &str, old: Option<&str>, new: Option<&str>, others: usize) -> Change {
         let node = self.plan.node(self.program, self.stage);
         let mut parts = leaf.splitn(3, '.');
-        // A parameter without a leaf is one that was left out.
-        let written = |name: &str| arrow(name, old.or(Some("none")), new.or(Some("none")));
         let (what, place, file) = match (parts.next(), parts.next(), parts.next()) {
             (Some("parameters"), Some(name), None) => {
-                (written(name), self.parameter(node, node.parameters.get(name)), None)
+                (written(name, old, new), self.parameter(node, node.parameters.get(name)), None)
             }
-            (Some("delta"), Some("parameters"), Some(name)) => {
-                let delta = node.delta.as_ref();
-                let parameter = delta.and_then(|delta| delta.parameters.get(name));
-                let method = delta.map_or("the delta", |delta| delta.method.as_str());
-                (written(&format!("{name} of {method}")), self.parameter(node, parameter), None)
+            (Some("delta"), Some(first), rest) => {
+                // `delta.method` of one alone, `delta.1.method` in a stack.
+                let number = first.parse::<usize>();
+                let rest = if number.is_ok() { rest.unwrap_or_default() } else { &leaf["delta.".len()..] };
+                let (what, place) = self.delta(node, number.unwrap_or(0), rest, old, new);
+                (what, place, None)
             }
-            (Some("delta"), Some("method"), _) => {
-                (arrow("the delta method", old, new), self.parameter(node, None), None)
-            }
-            (Some("delta"), ..) => (arrow("the version of the delta method", old, new), None, None),
             (Some("inputs"), Some(slot), Some(rest)) => self.input(slot, rest, old, new),
             (Some("version"), ..) => (arrow(&format!("the version of {}", node.method), old, new), None, None),
             (Some("numerics"), Some("device"), _) => (arrow("the kind of device", old, new), None, None),
@@ -148,6 +143,26 @@ impl View<'_> {
         };
         let owned = |value: Option<&str>| value.map(str::to_owned);
         Change { leaf: leaf.to_owned(), what, old: owned(old), new: owned(new), place, file, others }
+    }
+
+    fn delta(
+        &self,
+        node: &Node,
+        number: usize,
+        leaf: &str,
+        old: Option<&str>,
+        new: Option<&str>,
+    ) -> (String, Option<String>) {
+        let delta = node.deltas.get(number);
+        let method = delta.map_or("the delta", |delta| delta.method.as_str());
+        match leaf.split_once('.') {
+            Some(("parameters", name)) => {
+                let parameter = delta.and_then(|delta| delta.parameters.get(name));
+                (written(&format!("{name} of {method}"), old, new), self.parameter(node, parameter))
+            }
+            _ if leaf == "method" => (arrow("the delta method", old, new), self.parameter(node, None)),
+            _ => (arrow(&format!("the version of {method}"), old, new), None),
+        }
     }
 
     fn input(
@@ -215,6 +230,11 @@ fn file_change(
         _ => "changed",
     };
     (format!("{name} of {label} {verb}"), file.map(|file| file.shown.clone()))
+}
+
+/// A parameter; one without a leaf was left out.
+fn written(name: &str, old: Option<&str>, new: Option<&str>) -> String {
+    arrow(name, old.or(Some("none")), new.or(Some("none")))
 }
 
 fn arrow(name: &str, old: Option<&str>, new: Option<&str>) -> String {

@@ -20,7 +20,8 @@ pub struct StageSpec {
     /// Of a training that ends early: the key of the whole one, which goes on from where this one ends.
     pub whole: Option<Digest>,
     pub parameters: IndexMap<String, Value>,
-    pub delta: Option<DeltaSpec>,
+    /// Of a `peft(..)` stage, in the order in which they act.
+    pub deltas: Vec<DeltaSpec>,
     /// By slot; `model` is what stands left of the arrow.
     pub inputs: IndexMap<String, Input>,
     /// The store's root.
@@ -31,8 +32,8 @@ pub struct StageSpec {
     pub device: String,
 }
 
-/// The delta method of a `peft(..)` stage.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// A delta method of a `peft(..)` stage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DeltaSpec {
     pub method: String,
     pub version: u32,
@@ -42,7 +43,11 @@ pub struct DeltaSpec {
 /// The checker filled in every parameter of the signature, so a missing one is a fault of this program.
 impl DeltaSpec {
     pub fn int(&self, name: &str) -> i64 {
-        self.parameters.get(name).and_then(Value::as_int).unwrap_or_default()
+        self.optional_int(name).unwrap_or_default()
+    }
+
+    pub fn optional_int(&self, name: &str) -> Option<i64> {
+        self.parameters.get(name).and_then(Value::as_int)
     }
 
     pub fn float(&self, name: &str) -> f64 {

@@ -37,7 +37,8 @@ pub fn introduction(signature: &Signature) -> String {
     let inputs: Vec<&str> = signature.input.iter().map(|artifact| artifact.phrase()).collect();
     let flow = match (signature.kind, inputs.is_empty()) {
         (Kind::Source, _) => format!("Declares {}.", signature.output.phrase()),
-        (Kind::Delta, _) => "Given to `peft(..)`.".to_owned(),
+        (Kind::Delta, true) => "Given to `peft(..)`, alone.".to_owned(),
+        (Kind::Delta, false) => "Given to `peft(..)`, alone or in a `stack(..)`.".to_owned(),
         (Kind::Stage, true) => format!("Begins a chain; makes {}.", signature.output.phrase()),
         (Kind::Stage, false) => format!("Takes {}; makes {}.", inputs.join(" or "), signature.output.phrase()),
     };

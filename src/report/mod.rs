@@ -3,10 +3,14 @@
 //! From outside: [`reporter`] picks a listener; [`table`] lays out results, [`manual`] what
 //! signatures say.
 
+pub mod card;
+pub mod drawing;
 pub mod github;
 mod json;
 pub mod junit;
 pub mod manual;
+pub mod origin;
+pub mod page;
 mod plain;
 pub mod table;
 pub mod tensorboard;

@@ -296,7 +296,10 @@ mod tests {
             .expect("written");
         let metrics = vec![("accuracy".to_owned(), 0.75)];
         board
-            .note_at(&Event::Evaluated { stage, split: "dev".into(), epoch: 1.0, loss: 0.5, metrics }, 2.5)
+            .note_at(
+                &Event::Evaluated { stage, split: "dev".into(), epoch: 1.0, loss: 0.5, metrics, confusion: None },
+                2.5,
+            )
             .expect("written");
         let inside = directory.path().join("finetune(target) in .._a");
         let file = fs::read_dir(inside).expect("one directory a stage").next().expect("a file").expect("readable");

@@ -79,10 +79,10 @@ fn raw_line(event: &Event) -> Option<String> {
         Event::StageStarted { stage, reason, .. } => format!("{stage}: running ({reason})"),
         Event::StageWaiting { stage, holder, .. } => format!("{stage}: waiting for {holder}, who computes the same"),
         // Not of a training: there are no epochs.
-        Event::Evaluated { stage, split, epoch, loss, metrics: found } if *epoch == 0.0 => {
+        Event::Evaluated { stage, split, epoch, loss, metrics: found, .. } if *epoch == 0.0 => {
             format!("{stage}: {split}: {}, loss {loss:.4}", metrics(found))
         }
-        Event::Evaluated { stage, split, epoch, loss, metrics: found } => {
+        Event::Evaluated { stage, split, epoch, loss, metrics: found, .. } => {
             format!("{stage}: {split} after epoch {epoch:.1}: {}, loss {loss:.4}", metrics(found))
         }
         Event::Notice { stage, notice } if stage.is_empty() => format!("note: {}", notice.message),

@@ -22,6 +22,7 @@ mod pins;
 mod process;
 mod runs;
 mod survey;
+mod transfer;
 mod usage;
 mod verify;
 
@@ -39,8 +40,9 @@ pub use lease::{Acquired, Lease, Patience};
 pub use lookup::{Absence, Lookup};
 pub use manifest::{FileEntry, Manifest, Record};
 pub use process::Process;
-pub use runs::{Ended, Publication, ResolvedStage, RunEntry, RunRecord, Timed};
+pub use runs::{Ended, Publication, ResolvedStage, RunEntry, RunRecord, Timed, stamp};
 pub use survey::{Policy, Reading, StoredResult, Survey, Why};
+pub use transfer::Sent;
 pub use usage::Usage;
 pub use verify::{Damage, Verified};
 

@@ -283,7 +283,7 @@ fn now() -> f64 {
 }
 
 /// `20261123-144801` of seconds since 1970, UTC.
-fn stamp(seconds: f64) -> String {
+pub fn stamp(seconds: f64) -> String {
     let seconds = seconds as u64;
     let (days, time) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = date(days);

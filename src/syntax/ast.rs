@@ -301,6 +301,8 @@ pub enum ValueKind {
     Call(Name),
     /// `if quick then 1 else 3`.
     If(Box<Either>),
+    /// `stack(lora(rank = 4), bitfit)`: several deltas.
+    Stack(Vec<Call>),
     /// Its syntax error is reported already.
     Broken,
 }

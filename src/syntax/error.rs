@@ -226,11 +226,14 @@ fn expectations(rules: &[Rule]) -> Vec<String> {
         Rule::word,
         Rule::argument,
         Rule::either,
+        Rule::stack,
+        Rule::option,
         Rule::range,
     ];
     let phrases: &[(&[Rule], &str)] = &[
         (&value, "a value"),
         (&[Rule::name], "a name"),
+        (&[Rule::delta], "a delta method"),
         (&[Rule::chain, Rule::call, Rule::path, Rule::steps], "a stage"),
         (&[Rule::parameters], "`(` and parameters"),
         (&[Rule::parameter], "a parameter"),
@@ -244,7 +247,7 @@ fn expectations(rules: &[Rule]) -> Vec<String> {
         (&[Rule::dots], "`..`"),
         (&[Rule::standard, Rule::origin], "a module such as `std.adaptive` or `\"recipes.ftp\"`"),
         (&[Rule::kw_as], "`as` and a name"),
-        (&[Rule::open, Rule::arguments], "`(`"),
+        (&[Rule::open, Rule::arguments, Rule::options], "`(`"),
         (&[Rule::colon], "`:` and a type"),
         (&[Rule::equals], "`=`"),
         (&[Rule::dot], "`.` and a metric"),

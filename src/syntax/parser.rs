@@ -273,7 +273,7 @@ impl Builder {
     }
 
     fn arguments(&mut self, pair: Pair<Rule>) -> Vec<Argument> {
-        let arguments = pair.into_inner().filter(|pair| pair.as_rule() == Rule::argument);
+        let arguments = pair.into_inner().filter(|pair| matches!(pair.as_rule(), Rule::argument | Rule::option));
         arguments.map(|argument| self.argument(argument)).collect()
     }
 
@@ -290,6 +290,7 @@ impl Builder {
         let kind = match pair.as_rule() {
             Rule::list => ValueKind::List(parts(pair).map(|item| self.value(item)).collect()),
             Rule::either => self.either(pair),
+            Rule::stack => ValueKind::Stack(parts(pair).map(|delta| self.call(delta)).collect()),
             _ => self.plain(pair),
         };
         Value { kind, span }
@@ -331,5 +332,6 @@ fn is_token(rule: Rule) -> bool {
             | Rule::kw_if
             | Rule::kw_then
             | Rule::kw_else
+            | Rule::kw_stack
     )
 }

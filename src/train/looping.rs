@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{self, Place, Writer};
 use super::error::TrainError;
-use super::evaluation::{Scores, deciding_metric, evaluate};
+use super::evaluation::{Evaluation, Scores, deciding_metric, evaluate};
+use super::metrics;
 use super::objective::{Objective, Rows};
 use super::optimizer::{clip_coefficient, global_norm};
 use super::progress::Meter;
@@ -17,6 +18,7 @@ use super::settings::{Keep, Settings};
 use super::stability::{At, Beginning, Techniques};
 use super::step::{Draws, accumulate};
 use crate::data::order::{self, Budget};
+use crate::data::set::Target;
 use crate::event::{Event, Notice};
 use crate::nn::models::Model;
 use crate::nn::parameters::Parameters;
@@ -71,14 +73,18 @@ pub struct Surroundings<'a> {
 }
 
 impl Surroundings<'_> {
-    fn evaluated(&self, scores: &Scores, epoch: f64) {
+    fn evaluated(&self, found: Evaluation, objective: &dyn Objective, targets: &[Target], epoch: f64) -> Scores {
+        let confusion = objective.task().and_then(|task| metrics::confusion(task, &found.predictions, targets));
+        let scores = found.scores;
         (self.sink)(Event::Evaluated {
             stage: self.stage.to_owned(),
             split: "dev".to_owned(),
             epoch,
             loss: scores.loss,
             metrics: scores.metrics.clone(),
+            confusion,
         });
+        scores
     }
 
     fn notice(&self, notice: Notice) {
@@ -210,8 +216,8 @@ pub fn fit(
             dev: None,
         };
         if let Some(dev) = dev {
-            let scores = evaluate(model, objective, dev, settings.seed)?.scores;
-            around.evaluated(&scores, record.epoch);
+            let found = evaluate(model, objective, dev, settings.seed)?;
+            let scores = around.evaluated(found, objective, dev.targets, record.epoch);
             stopped_early = state.selection.offer(&model.parameters, &trained, &scores, record.epoch) && step < end;
             record.dev = Some(scores);
             meter.restart(Instant::now());
@@ -235,9 +241,8 @@ pub fn fit(
     let (best_epoch, scores) = match state.selection.best {
         _ if replaced => {
             let scores = dev.map(|dev| evaluate(model, objective, dev, settings.seed)).transpose()?;
-            let scores = scores.map(|evaluation| evaluation.scores);
-            scores.iter().for_each(|scores| around.evaluated(scores, last_epoch));
-            (last_epoch, scores)
+            let targets = dev.map_or(&[][..], |dev| dev.targets);
+            (last_epoch, scores.map(|found| around.evaluated(found, objective, targets, last_epoch)))
         }
         Some(best) if settings.keep == Keep::Best && state.techniques.end().is_none() => {
             for (name, weight) in best.weights {

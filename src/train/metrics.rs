@@ -34,6 +34,20 @@ pub fn compute(task: &Task, predictions: &[Prediction], targets: &[Target]) -> V
     metric::of(task).iter().map(|&name| (name.to_owned(), value(name))).collect()
 }
 
+/// With more labels, a confusion matrix is nothing to look at.
+const MOST_CONFUSED: usize = 64;
+
+/// How often rows of each label (first index) were given each label; `None` for a regression, and for very many labels.
+pub fn confusion(task: &Task, predictions: &[Prediction], targets: &[Target]) -> Option<Vec<Vec<u64>>> {
+    match task {
+        Task::Classification { labels } if (1..=MOST_CONFUSED).contains(&labels.len()) => {
+            let counts = Confusion::new(labels.len(), predictions, targets).counts;
+            Some(counts.chunks(labels.len()).map(<[u64]>::to_vec).collect())
+        }
+        Task::Classification { .. } | Task::Regression => None,
+    }
+}
+
 /// How often each class was predicted for each class.
 #[derive(Debug, Clone)]
 pub struct Confusion {

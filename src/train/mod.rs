@@ -33,7 +33,7 @@ pub use error::TrainError;
 pub use evaluation::{Evaluation, Scores, evaluate};
 pub use looping::{EpochRecord, Fitted, Surroundings, fit};
 pub use masked_lm::MaskedLm;
-pub use metrics::{Baseline, baseline};
+pub use metrics::{Baseline, baseline, confusion};
 pub use objective::{Objective, Rows};
 pub use prediction::{Prediction, predict};
 pub use sequence::SequenceTask;

@@ -54,7 +54,7 @@ pub fn labelled(name: &str, directory: &str) -> Node {
             ("bad_rows".into(), parameter(Value::Name("error".into()), Class::Semantic)),
         ]),
         inputs: IndexMap::new(),
-        delta: None,
+        deltas: vec![],
         contest: None,
         output: Artifact::Labelled,
         source: Some(SourceFacts {
@@ -85,7 +85,7 @@ pub fn stage(method: &str, label: &str, inputs: &[(&str, NodeId)]) -> Node {
             ("time_limit".into(), parameter(Value::None, Class::Operational)),
         ]),
         inputs: inputs.iter().map(|(slot, id)| ((*slot).to_owned(), *id)).collect(),
-        delta: None,
+        deltas: vec![],
         contest: None,
         output: Artifact::Model,
         source: None,

@@ -49,7 +49,8 @@ pub fn registry() -> Registry {
 const MODELS: &[Artifact] = &[Artifact::Model, Artifact::Parametrised];
 
 fn method(name: &'static str, kind: Kind, output: Artifact, parameters: Vec<Parameter>) -> Signature {
-    Signature { name, kind, version: 1, summary: "", docs: "", input: &[], output, parameters, reports: false }
+    let input: &[Artifact] = if kind == Kind::Delta { &[Artifact::Parametrised] } else { &[] };
+    Signature { name, kind, version: 1, summary: "", docs: "", input, output, parameters, reports: false }
 }
 
 fn stage(name: &'static str, input: &'static [Artifact], reports: bool, parameters: Vec<Parameter>) -> Signature {
@@ -245,7 +246,7 @@ pub fn outline(program: &ftp::lang::ir::Program) -> String {
         for (name, parameter) in &node.parameters {
             writeln!(out, "    {name} = {}", parameter.value).unwrap();
         }
-        if let Some(delta) = &node.delta {
+        for delta in &node.deltas {
             writeln!(out, "    delta {}", delta.method).unwrap();
             for (name, parameter) in &delta.parameters {
                 writeln!(out, "        {name} = {}", parameter.value).unwrap();

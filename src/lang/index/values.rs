@@ -3,7 +3,7 @@
 use super::super::signature::{Kind, ParameterType};
 use super::Target;
 use super::build::Builder;
-use super::calls::Slot;
+use super::calls::{Callee, Slot};
 use crate::syntax::ast;
 
 impl<'a> Builder<'a> {
@@ -39,6 +39,16 @@ impl<'a> Builder<'a> {
                 self.condition(&either.condition);
                 self.value(&either.then, slot);
                 self.value(&either.otherwise, slot);
+            }
+            ast::ValueKind::Stack(deltas) => {
+                for delta in deltas {
+                    let name = delta.name.text.as_str();
+                    let method = self.registry.get(name).filter(|method| method.kind == Kind::Delta);
+                    let target = method.map_or_else(|| self.symbol(name), |method| Target::Method(method.name));
+                    self.mention(delta.name.span, target);
+                    let given = delta.arguments.as_deref().unwrap_or(&[]);
+                    self.arguments(method.map(Callee::Method).as_ref(), given);
+                }
             }
             ast::ValueKind::Int { .. }
             | ast::ValueKind::Float { .. }
@@ -125,6 +135,6 @@ pub(super) fn value_type(value: &ast::Value) -> Option<&'static str> {
         },
         ast::ValueKind::Word(name) => literal_type(name),
         ast::ValueKind::If(either) => value_type(&either.then),
-        ast::ValueKind::Call(_) | ast::ValueKind::Broken => None,
+        ast::ValueKind::Call(_) | ast::ValueKind::Stack(_) | ast::ValueKind::Broken => None,
     }
 }

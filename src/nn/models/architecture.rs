@@ -32,6 +32,9 @@ pub(super) trait Architecture: Debug + Send + Sync {
         batch.positions()
     }
 
+    /// The site of the map onto the vocabulary.
+    fn decoder(&self) -> &str;
+
     /// hidden `[N, hidden_size]` -> `[N, vocab_size]`.
     fn mlm_logits(&self, pass: &Pass, hidden: Tensor<2>) -> Tensor<2>;
 

@@ -67,6 +67,10 @@ impl Architecture for DistilBert {
         self.encoder.dimensions.max_position_embeddings
     }
 
+    fn decoder(&self) -> &str {
+        &self.masked_lm.decoder
+    }
+
     fn mlm_logits(&self, pass: &Pass, hidden: Tensor<2>) -> Tensor<2> {
         self.masked_lm.forward(pass, &self.encoder.dimensions, hidden)
     }

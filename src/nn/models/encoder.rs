@@ -70,17 +70,25 @@ impl Embeddings {
         layout.layer_norm(Part::Encoder, &self.layer_norm, size);
     }
 
-    /// -> `[T, hidden_size]`.
-    fn forward(&self, pass: &Pass, dimensions: &Dimensions, batch: &Batch, positions: Arc<[u32]>) -> Tensor<2> {
-        let mut sum = pass.enter(pass.embedding(&self.word_embeddings, batch.ids.clone()));
+    /// `long` is the batch with the virtual tokens there are, the batch itself without. -> `[T, hidden_size]`.
+    fn forward(
+        &self,
+        pass: &Pass,
+        dimensions: &Dimensions,
+        batch: &Batch,
+        long: &Batch,
+        positions: Arc<[u32]>,
+    ) -> Tensor<2> {
+        let words = pass.enter(pass.embedding(&self.word_embeddings, batch.ids.clone()));
+        let mut sum = pass.behind_tokens(&self.word_embeddings, words, &batch.offsets);
         if let Some((site, types)) = &self.token_type_embeddings {
             // A model with one type has only row 0, whatever the tokenizer calls the second text.
-            let segments = if *types == 1 { vec![0; batch.tokens()].into() } else { batch.segments.clone() };
+            let segments = if *types == 1 { vec![0; long.tokens()].into() } else { long.segments.clone() };
             sum = sum + pass.embedding(site, segments);
         }
         sum = sum + pass.embedding(&self.position_embeddings, positions);
         let normed = pass.layer_norm(&self.layer_norm, sum, None, dimensions.layer_norm_eps, 0.0);
-        pass.dropout(&self.dropout, normed, dimensions.hidden_dropout_prob)
+        pass.entering(&self.dropout, pass.dropout(&self.dropout, normed, dimensions.hidden_dropout_prob))
     }
 }
 
@@ -126,12 +134,14 @@ impl Layer {
         let epsilon = dimensions.layer_norm_eps;
         let key = pass.linear(&self.key, x.clone());
         let value = pass.linear(&self.value, x.clone());
-        let (x, bounds) = match wanted {
-            None => (x, Bounds::same(offsets.clone())),
-            Some(tokens) => {
-                let bounds = Bounds { queries: tokens.offsets.clone(), keys: offsets.clone() };
-                (ops::gather(x, tokens.rows.clone()), bounds)
-            }
+        let bounds = match wanted {
+            None => Bounds::same(offsets.clone()),
+            Some(tokens) => Bounds { queries: tokens.offsets.clone(), keys: offsets.clone() },
+        };
+        let beside = pass.beside_layer(&self.output_norm, &x, wanted, &bounds);
+        let x = match wanted {
+            None => x,
+            Some(tokens) => ops::gather(x, tokens.rows.clone()),
         };
         let query = pass.linear(&self.query, x.clone());
         let (heads, dropout) = (dimensions.num_attention_heads, dimensions.attention_probs_dropout_prob);
@@ -141,6 +151,10 @@ impl Layer {
 
         let inner = dimensions.hidden_act.apply(pass.linear(&self.intermediate, x.clone())); // [N, intermediate_size]
         let inner = pass.linear(&self.output, inner);
+        let x = match beside {
+            None => x,
+            Some(beside) => x + beside,
+        };
         pass.layer_norm(&self.output_norm, inner, Some(x), epsilon, dimensions.hidden_dropout_prob)
     }
 }
@@ -161,9 +175,10 @@ impl Encoder {
         }
     }
 
-    /// positions `[T]` -> `[T, hidden_size]`.
-    pub fn embed(&self, pass: &Pass, batch: &Batch, positions: Arc<[u32]>) -> Tensor<2> {
-        self.embeddings.forward(pass, &self.dimensions, batch, positions)
+    /// The states a batch enters with; `long` is the batch with the virtual tokens there are. positions `[T]` of these ->
+    /// `[T, hidden_size]`.
+    pub fn embed(&self, pass: &Pass, batch: &Batch, long: &Batch, positions: Arc<[u32]>) -> Tensor<2> {
+        self.embeddings.forward(pass, &self.dimensions, batch, long, positions)
     }
 
     /// Some layers, one after the other. x `[T, hidden_size]`, offsets `[B + 1]` -> `[N, hidden_size]`: of all tokens, or of

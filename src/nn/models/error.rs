@@ -38,6 +38,10 @@ pub enum ModelError {
     )]
     Incomplete { count: usize, first: String },
 
+    #[error("{wanted} virtual tokens leave no room for a text: the model has {left} positions")]
+    #[diagnostic(code(ftp::model::no_positions), help("lower `num_virtual_tokens`"))]
+    NoPositions { wanted: usize, left: usize },
+
     #[error("a classification head needs at least one label")]
     #[diagnostic(code(ftp::model::no_labels), help("give the task its labels"))]
     NoLabels,

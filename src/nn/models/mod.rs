@@ -5,6 +5,7 @@
 
 pub mod activation;
 mod architecture;
+mod before;
 mod bert;
 mod distilbert;
 mod encoder;
@@ -16,8 +17,11 @@ mod masked_lm;
 mod model;
 mod roberta;
 mod settings;
+mod sites;
+mod top;
 
 pub use error::ModelError;
 pub use head::{Head, drop_head};
 pub use load::LoadReport;
 pub use model::Model;
+pub use top::{keep_layers, layers};

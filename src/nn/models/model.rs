@@ -6,11 +6,12 @@ use burn::tensor::{Device, Tensor};
 use serde_json::Value;
 
 use super::architecture::{Architecture, architecture};
+use super::before::Before;
 use super::error::ModelError;
 use super::head::Head;
 use super::layout::{Layout, Part, Role, Slot};
 use super::load::{LoadReport, Loaded, draw, load};
-use crate::data::batch::{Batch, Tokens};
+use crate::data::batch::{Batch, Tokens, lengthened};
 use crate::hub::tensors::{HostTensor, Tensors};
 use crate::lang::world::Task;
 use crate::nn::delta::{Deltas, SiteDelta};
@@ -28,12 +29,13 @@ pub struct Model {
     /// Whether dropout acts when the model trains, as its configuration says; it does to begin with.
     pub dropout: bool,
     device: Device,
-    architecture: Box<dyn Architecture>,
+    pub(super) architecture: Box<dyn Architecture>,
     layout: Layout,
     head: Head,
     config: Value,
     carried: Tensors,
     deltas: Deltas,
+    pub(super) before: Before,
     fixed: Option<usize>,
 }
 
@@ -75,6 +77,7 @@ impl Model {
                 config,
                 carried,
                 deltas: Deltas::new(),
+                before: Before::default(),
                 fixed: None,
             },
             report,
@@ -141,7 +144,7 @@ impl Model {
         pass.with_precision(self.precision).with_deltas(&self.deltas)
     }
 
-    /// Encodes a batch. -> `[T, hidden_size]`.
+    /// Encodes a batch. -> `[T, hidden_size]`, virtual tokens among them.
     pub fn encode(&self, pass: &Pass, batch: &Batch) -> Tensor<2> {
         self.run(pass, batch, None)
     }
@@ -161,7 +164,9 @@ impl Model {
     }
 
     fn embed(&self, pass: &Pass, batch: &Batch) -> Tensor<2> {
-        self.architecture.encoder().embed(pass, batch, self.architecture.positions(batch).into())
+        let long = self.before.lengthened(batch);
+        let positions = self.before.moved(self.architecture.positions(&long));
+        self.architecture.encoder().embed(pass, batch, &long, positions)
     }
 
     /// What the fixed layers make of a batch: plain states, `[T, hidden_size]`, or, where all layers are fixed, of the wanted
@@ -185,7 +190,13 @@ impl Model {
             return states;
         }
         let layers = self.fixed.unwrap_or(0)..self.layers();
-        self.architecture.encoder().run(pass, layers, states, offsets, wanted)
+        let encoder = self.architecture.encoder();
+        if self.before.tokens == 0 {
+            return encoder.run(pass, layers, states, offsets, wanted);
+        }
+        let long = lengthened(offsets, self.before.tokens);
+        let wanted = wanted.map(|tokens| tokens.lengthened(offsets, self.before.tokens));
+        encoder.run(pass, layers, states, &long, wanted.as_ref())
     }
 
     /// MLM logits of some tokens' states. hidden `[N, hidden_size]` -> `[N, vocab_size]`.
@@ -197,6 +208,18 @@ impl Model {
     /// for a regression).
     pub fn sequence_logits(&self, pass: &Pass, first: Tensor<2>) -> Tensor<2> {
         self.architecture.sequence_logits(pass, first)
+    }
+
+    /// Takes the place in memory of parameters that another model has with the same values.
+    pub fn share(&mut self, other: &Self) {
+        for (name, parameter) in &mut self.parameters {
+            if let Some(same) = other.parameters.get(name)
+                && same.weight.shape() == parameter.weight.shape()
+                && same.weight.to_host() == parameter.weight.to_host()
+            {
+                parameter.weight = same.weight.clone();
+            }
+        }
     }
 
     /// All parameters in host memory, under the names and with the ties `transformers` uses when it saves.
@@ -225,9 +248,9 @@ impl Model {
         config
     }
 
-    /// Positions the architecture can encode: the hard limit on a sequence's tokens.
+    /// Positions the architecture can encode, less those that deltas take: the hard limit on a sequence's tokens.
     pub fn max_tokens(&self) -> usize {
-        self.architecture.max_tokens()
+        self.architecture.max_tokens().saturating_sub(self.before.taken())
     }
 
     /// Rows of the word embeddings: token ids must be below.

@@ -97,6 +97,10 @@ impl Architecture for Roberta {
         positions
     }
 
+    fn decoder(&self) -> &str {
+        &self.masked_lm.decoder
+    }
+
     fn mlm_logits(&self, pass: &Pass, hidden: Tensor<2>) -> Tensor<2> {
         self.masked_lm.forward(pass, &self.encoder.dimensions, hidden)
     }

@@ -21,6 +21,7 @@ mod matmul;
 #[cfg(test)]
 mod oracle;
 mod parallel;
+mod prepend;
 
 pub use adamw::{AdamW, squared_sum};
 pub use attention::{Bounds, attention};
@@ -32,3 +33,4 @@ pub use gelu::gelu;
 pub use layer_norm::layer_norm;
 pub use linear::linear;
 pub use matmul::{Precision, tiles};
+pub use prepend::prepend;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::graph::Shape;
+use super::Shape;
 use super::layers::{Layout, Size};
 
 /// Columns of a character of the 13-pixel monospaced font, in pixels.
@@ -29,8 +29,17 @@ marker path { fill: #8a909a; stroke: none; }
 }
 ";
 
-/// The whole file. `arrows` are pairs of the shapes' ids.
-pub(super) fn draw(title: &str, shapes: &[Shape], arrows: &[(String, String)]) -> String {
+/// A whole file. `arrows` are pairs of the shapes' ids.
+pub fn file(title: &str, shapes: &[Shape], arrows: &[(String, String)]) -> String {
+    draw(title, &format!("<style>\n{STYLE}</style>\n"), shapes, arrows)
+}
+
+/// For a page that has styles of its own.
+pub fn inline(title: &str, shapes: &[Shape], arrows: &[(String, String)]) -> String {
+    draw(title, "", shapes, arrows)
+}
+
+fn draw(title: &str, style: &str, shapes: &[Shape], arrows: &[(String, String)]) -> String {
     let index: HashMap<&str, usize> = shapes.iter().enumerate().map(|(at, shape)| (shape.id.as_str(), at)).collect();
     let edges = arrows.iter().filter_map(|(from, to)| Some((*index.get(from.as_str())?, *index.get(to.as_str())?)));
     let sizes: Vec<Size> = shapes
@@ -40,8 +49,8 @@ pub(super) fn draw(title: &str, shapes: &[Shape], arrows: &[(String, String)]) -
     let layout = Layout::new(&sizes, &edges.collect::<Vec<_>>());
     let (width, height) = (layout.width + 2.0 * MARGIN, layout.height + 2.0 * MARGIN);
     let mut text = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" height=\"{height:.0}\" role=\"img\">\n\
-         <title>{}</title>\n<style>\n{STYLE}</style>\n\
+        "<svg class=\"graph\" xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" height=\"{height:.0}\" role=\"img\">\n\
+         <title>{}</title>\n{style}\
          <defs><marker id=\"head\" viewBox=\"0 0 8 8\" refX=\"8\" refY=\"4\" markerWidth=\"8\" markerHeight=\"8\" orient=\"auto\">\
          <path d=\"M0 0 L8 4 L0 8 Z\"/></marker></defs>\n<g transform=\"translate({MARGIN} {MARGIN})\">\n",
         escaped(title)
@@ -52,9 +61,11 @@ pub(super) fn draw(title: &str, shapes: &[Shape], arrows: &[(String, String)]) -
     for (shape, (place, size)) in shapes.iter().zip(layout.boxes.iter().zip(&sizes)) {
         let round = if shape.kind == "stage" { 3.0 } else { BOX_HEIGHT / 2.0 };
         text += &format!(
-            "<g class=\"{}\"><rect x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{:.1}\" rx=\"{round}\"/>\
+            "<g class=\"{}{}{}\"><rect x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{:.1}\" rx=\"{round}\"/>\
              <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text></g>\n",
             shape.kind,
+            if shape.state.is_empty() { "" } else { " " },
+            shape.state,
             place.x,
             place.y,
             size.width,
@@ -91,8 +102,8 @@ fn columns(label: &str) -> f64 {
     label.chars().map(|c| if wide(c) { 2.0 } else { 1.0 }).sum()
 }
 
-/// Text as XML takes it; control characters have no place there.
-fn escaped(text: &str) -> String {
+/// Text as XML and HTML take it, also in an attribute; control characters have no place there.
+pub fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars().filter(|c| !c.is_control()) {
         match c {
@@ -100,6 +111,7 @@ fn escaped(text: &str) -> String {
             '>' => out += "&gt;",
             '&' => out += "&amp;",
             '"' => out += "&quot;",
+            '\'' => out += "&#39;",
             c => out.push(c),
         }
     }
@@ -112,9 +124,9 @@ mod tests {
 
     #[test]
     fn labels_are_escaped_and_every_shape_and_arrow_is_drawn() {
-        let shape = |id: &str, label: &str, kind| Shape { id: id.into(), label: label.into(), kind };
+        let shape = |id: &str, label: &str, kind| Shape { id: id.into(), label: label.into(), kind, state: "" };
         let shapes = [shape("a", "a <b> & \"c\"\u{7}", "source"), shape("b", "finetune(ü)", "stage")];
-        let text = draw("x & y", &shapes, &[("a".into(), "b".into())]);
+        let text = file("x & y", &shapes, &[("a".into(), "b".into())]);
         assert!(text.contains("a &lt;b&gt; &amp; &quot;c&quot;</text>"), "{text}");
         assert!(text.contains("<title>x &amp; y</title>"));
         assert_eq!(text.matches("<rect ").count(), 2);
