@@ -258,7 +258,9 @@ mod tests {
         let board = TensorBoard::new(directory.path()).expect("made");
         let evaluated = |loss| {
             let (stage, split, metrics) = ("finetune".to_owned(), "dev".to_owned(), vec![]);
-            board.note_at(&Event::Evaluated { stage, split, epoch: 1.0, loss, metrics }, 1.0).expect("written");
+            board
+                .note_at(&Event::Evaluated { stage, split, epoch: 1.0, loss, metrics, confusion: None }, 1.0)
+                .expect("written");
         };
         for (key, there) in [("0123456789", false), ("0123456789", true), ("abcdef0123", false)] {
             assert_eq!(board.begin("finetune", key), there, "{key}");
