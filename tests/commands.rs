@@ -295,6 +295,19 @@ fn events_are_json_lines_and_graphs_are_drawn() {
     assert_eq!(stages, 7, "a prefix that two pipelines share is one stage");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_run_goes_on_when_nobody_reads_its_events_any_more() {
+    let project = Project::new(PIPELINE);
+    let mut command = project.command(&["run", "p.ftp", "direct", "--json"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("ftp starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("ftp ends");
+    code(&output, 0);
+    let (again, _) = code(&project.ftp(&["run", "p.ftp", "direct"]), 0);
+    assert!(again.contains("nothing to train"), "{again}");
+}
+
 /// All files below a directory.
 fn walk(directory: &Path) -> Vec<std::path::PathBuf> {
     let Ok(entries) = fs::read_dir(directory) else { return vec![] };

@@ -4,8 +4,10 @@ mod support;
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+#[cfg(feature = "train")]
 use std::path::Path;
 
+#[cfg(feature = "train")]
 use ftp::data::FileWorld;
 use ftp::lang;
 use ftp::lang::ir::{Node, Program};

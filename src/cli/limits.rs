@@ -21,11 +21,13 @@ pub fn total_memory() -> Option<u64> {
 }
 
 /// Bytes of memory that this process may use, where that can be known.
+#[cfg_attr(not(feature = "train"), expect(dead_code, reason = "only a run has stages that need memory"))]
 pub fn usable_memory() -> Option<u64> {
     total_memory().map(|total| memory().map_or(total, |limit| limit.min(total)))
 }
 
 /// `64GB`, `512 MiB` in bytes.
+#[cfg_attr(not(feature = "train"), expect(dead_code, reason = "only a run has stages that need memory"))]
 pub fn size(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let unit = text.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == '.');

@@ -1,6 +1,6 @@
 //! Who listens to a run besides the person at the terminal: reports for continuous integration, event files for TensorBoard.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -24,7 +24,7 @@ pub(super) struct Listening {
     /// Write what came of every stage and expectation as JUnit XML
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
-    /// Write losses, rates and scores as event files for TensorBoard, a directory a stage; those of results that were in the
+    /// Write losses, rates and scores as event files for TensorBoard, a directory a result; those of results that were in the
     /// store, too
     #[arg(long, value_name = "DIR")]
     tensorboard: Option<PathBuf>,
@@ -35,8 +35,10 @@ pub(super) struct Listeners {
     reporter: Box<dyn Fn(&Event)>,
     junit: Option<(RefCell<Junit>, PathBuf)>,
     board: Option<(TensorBoard, PathBuf)>,
-    /// What went wrong, for annotations; none where nobody shows them.
-    wrong: Option<RefCell<Vec<Event>>>,
+    /// What went wrong, for annotations, with the number of expectations that were looked at before; none where nobody
+    /// shows them.
+    wrong: Option<RefCell<Vec<(usize, Event)>>>,
+    expectations: Cell<usize>,
     /// Stages that were in the store: label and key.
     found: RefCell<Vec<(String, String)>>,
     /// What was dropped, cut, guessed or ignored, and by which stage.
@@ -46,6 +48,14 @@ pub(super) struct Listeners {
 }
 
 impl Listening {
+    /// Removes the report of an earlier run, so that nobody takes it for this one's, should this one not come so far.
+    pub fn forget(&self) {
+        if let Some(path) = &self.junit {
+            // One that can't be removed can't be written either, which is said.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
     /// # Errors
     /// When a directory to write to can't be made: in words.
     pub fn begin(&self, style: Style) -> Result<Listeners, String> {
@@ -58,6 +68,7 @@ impl Listening {
             junit: self.junit.clone().map(|path| (RefCell::default(), path)),
             board: self.tensorboard.as_ref().map(board).transpose()?,
             wrong: github::is_there().then(RefCell::default),
+            expectations: Cell::new(0),
             found: RefCell::default(),
             notices: RefCell::default(),
             failed: RefCell::default(),
@@ -73,9 +84,13 @@ impl Listeners {
                 self.found.borrow_mut().push((stage.clone(), key.clone()));
             }
             Event::StageFailed { .. } | Event::Expectation { holds: false, .. } => {
-                self.wrong.iter().for_each(|wrong| wrong.borrow_mut().push(event.clone()));
+                let number = self.expectations.get();
+                self.wrong.iter().for_each(|wrong| wrong.borrow_mut().push((number, event.clone())));
             }
             _ => {}
+        }
+        if let Event::Expectation { .. } = event {
+            self.expectations.set(self.expectations.get() + 1);
         }
         if let Some((junit, _)) = &self.junit {
             junit.borrow_mut().note(event);
@@ -108,7 +123,7 @@ impl Listeners {
             eprintln!("warning: {message}");
         }
         if let Some(wrong) = &self.wrong {
-            wrong.borrow().iter().for_each(|event| annotate(event, plan, program, source));
+            wrong.borrow().iter().for_each(|(number, event)| annotate(*number, event, plan, program, source));
             let tables = tables();
             if !tables.is_empty() {
                 github::add_to_summary(&format!(
@@ -121,8 +136,11 @@ impl Listeners {
     }
 }
 
-/// Writes down what a stage said that ran before.
+/// Writes down what a stage said that ran before, unless that is written already.
 fn retell(board: &TensorBoard, store: &Store, stage: &str, key: &str) -> Result<(), StoreError> {
+    if board.begin(stage, key) {
+        return Ok(());
+    }
     let Some(manifest) = store.result(&key.to_owned())? else { return Ok(()) };
     for mut entry in store.journal(&manifest)? {
         // It may have been called otherwise then.
@@ -136,7 +154,7 @@ fn retell(board: &TensorBoard, store: &Store, stage: &str, key: &str) -> Result<
 }
 
 /// Standard error, like everything that is said on the way: GitHub reads both, and `--json` has standard output.
-fn annotate(event: &Event, plan: &Plan, program: &Program, source: &Source) {
+fn annotate(number: usize, event: &Event, plan: &Plan, program: &Program, source: &Source) {
     let annotation = match event {
         Event::StageFailed { stage, code, message, help, .. } => {
             let at = plan.stages.iter().position(|one| one.label == *stage);
@@ -145,9 +163,7 @@ fn annotate(event: &Event, plan: &Plan, program: &Program, source: &Source) {
             github::annotation("error", place.as_ref(), code, &format!("{stage}: {message}{help}"))
         }
         Event::Expectation { measure, value, relation, bound, .. } => {
-            let of =
-                |one: &&crate::lang::ir::Expectation| measure.starts_with(&one.measure.shown) && one.bound == *bound;
-            let place = program.expectations.iter().find(of).map(|one| place(source, one.span));
+            let place = program.expectations.get(number).map(|one| place(source, one.span));
             let message = format!("{measure} is {value}, expected {relation} {bound}");
             github::annotation("error", place.as_ref(), "expectation", &message)
         }

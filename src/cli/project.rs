@@ -188,7 +188,13 @@ fn annotation(diagnostic: &lang::Diagnostic, source: &Source) -> String {
 pub(super) fn place(source: &Source, span: Span) -> Place {
     let file = source.of(span);
     let (line, column) = file.position(span.start);
-    Place { file: file.name.clone(), line, column }
+    // A step may work in a folder of the repository; annotations are about the repository's files.
+    let workspace = std::env::var_os("GITHUB_WORKSPACE").and_then(|path| std::fs::canonicalize(path).ok());
+    let inside = workspace.and_then(|workspace| {
+        let path = std::fs::canonicalize(&file.name).ok()?;
+        Some(path.strip_prefix(workspace).ok()?.display().to_string())
+    });
+    Place { file: inside.unwrap_or_else(|| file.name.clone()), line, column }
 }
 
 /// An I/O error in words, without the operating system's number.

@@ -50,6 +50,7 @@ pub(super) struct Run {
 
 impl Run {
     pub fn run(self) -> Exit {
+        self.listening.forget();
         if !self.locked
             && let Err(exit) = super::lock::lock(&self.file)
         {

@@ -1,9 +1,11 @@
 //! A run as JUnit XML, which every system of continuous integration shows: a case a stage, a case an expectation.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::time::Instant;
 
 use crate::event::Event;
 
@@ -11,8 +13,8 @@ use crate::event::Event;
 #[derive(Debug, Clone, PartialEq)]
 enum Outcome {
     Passed(f64),
-    /// What failed, and more about it.
-    Failed(String, String),
+    /// What failed, more about it, and how long that took.
+    Failed(String, String, f64),
     Skipped(String),
 }
 
@@ -22,11 +24,16 @@ pub struct Junit {
     stages: Vec<(String, Outcome)>,
     expectations: Vec<(String, Outcome)>,
     seconds: f64,
+    /// When each stage began.
+    begun: HashMap<String, Instant>,
 }
 
 impl Junit {
     pub fn note(&mut self, event: &Event) {
         match event {
+            Event::StageStarted { stage, .. } => {
+                self.begun.entry(stage.clone()).or_insert_with(Instant::now);
+            }
             Event::StageHit { stage, .. } => self.stages.push((stage.clone(), Outcome::Passed(0.0))),
             Event::StageFinished { stage, seconds, .. } => {
                 self.stages.push((stage.clone(), Outcome::Passed(*seconds)));
@@ -36,14 +43,15 @@ impl Junit {
             }
             Event::StageFailed { stage, code, message, help, .. } => {
                 let more = help.as_ref().map_or(String::new(), |help| format!("\nhelp: {help}"));
-                self.stages.push((stage.clone(), Outcome::Failed(code.clone(), format!("{message}{more}"))));
+                let seconds = self.begun.get(stage).map_or(0.0, |begun| begun.elapsed().as_secs_f64());
+                self.stages.push((stage.clone(), Outcome::Failed(code.clone(), format!("{message}{more}"), seconds)));
             }
             Event::Expectation { measure, value, relation, bound, holds } => {
                 let name = format!("{measure} {relation} {bound}");
                 let outcome = match (holds, value.is_nan()) {
                     (true, _) => Outcome::Passed(0.0),
-                    (false, true) => Outcome::Failed("ftp::expect::unknown".into(), "there is no value".into()),
-                    (false, false) => Outcome::Failed("ftp::expect::failed".into(), format!("it is {value}")),
+                    (false, true) => Outcome::Failed("ftp::expect::unknown".into(), "there is no value".into(), 0.0),
+                    (false, false) => Outcome::Failed("ftp::expect::failed".into(), format!("it is {value}"), 0.0),
                 };
                 self.expectations.push((name, outcome));
             }
@@ -64,7 +72,8 @@ impl Junit {
     fn to_xml(&self, file: &str, labels: &[&str]) -> String {
         let heard = |label: &&str| self.stages.iter().any(|(stage, _)| stage == label);
         let not_begun = labels.iter().filter(|label| !heard(label));
-        let not_begun = not_begun.map(|label| ((*label).to_owned(), Outcome::Skipped("not begun".into())));
+        let why = |label: &str| if self.begun.contains_key(label) { "interrupted" } else { "not begun" };
+        let not_begun = not_begun.map(|label| ((*label).to_owned(), Outcome::Skipped(why(label).into())));
         let stages: Vec<_> = self.stages.iter().cloned().chain(not_begun).collect();
         let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"ftp\">\n");
         suite(&mut xml, file, "stages", self.seconds, &stages);
@@ -89,9 +98,9 @@ fn suite(xml: &mut String, file: &str, name: &str, seconds: f64, cases: &[(Strin
         let case = escaped(case);
         let (time, inner) = match outcome {
             Outcome::Passed(seconds) => (*seconds, String::new()),
-            Outcome::Failed(code, message) => {
+            Outcome::Failed(code, message, seconds) => {
                 let (code, message) = (escaped(code), escaped(message));
-                (0.0, format!("<failure type=\"{code}\" message=\"{message}\">{code}: {message}</failure>"))
+                (*seconds, format!("<failure type=\"{code}\" message=\"{message}\">{code}: {message}</failure>"))
             }
             Outcome::Skipped(why) => (0.0, format!("<skipped message=\"{}\"/>", escaped(why))),
         };

@@ -33,9 +33,10 @@ pub enum Style {
 }
 
 impl Style {
-    /// JSON when asked for, the live line on a terminal, plain lines otherwise.
+    /// JSON when asked for, the live line on a terminal that can move its cursor, plain lines otherwise.
     pub fn choose(json: bool) -> Self {
-        match (json, std::io::stderr().is_terminal() && std::env::var_os("CI").is_none()) {
+        let dumb = std::env::var_os("TERM").is_none_or(|name| name.is_empty() || name == "dumb");
+        match (json, std::io::stderr().is_terminal() && !dumb && std::env::var_os("CI").is_none()) {
             (true, _) => Style::Json,
             (false, true) => Style::Terminal,
             (false, false) => Style::Plain,

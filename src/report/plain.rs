@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use super::text;
@@ -16,10 +17,15 @@ pub(super) fn listener() -> impl Fn(&Event) {
             let mut last = last.borrow_mut();
             if last.get(stage).is_none_or(|at| at.elapsed() >= INTERVAL) {
                 last.insert(stage.clone(), Instant::now());
-                eprintln!("{stage}: {}", text::progress(event).unwrap_or_default());
+                print(&format!("{}: {}", text::printable(stage), text::progress(event).unwrap_or_default()));
             }
         } else if let Some(line) = text::line(event) {
-            eprintln!("{line}");
+            print(&line);
         }
     }
+}
+
+/// A reader that went away is no reason to stop training.
+fn print(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
 }

@@ -1,4 +1,5 @@
-//! Event files that TensorBoard shows: TFRecords of `tensorflow.Event` messages with scalars, a directory a stage.
+//! Event files that TensorBoard shows: TFRecords of `tensorflow.Event` messages with scalars. A stage has a directory, and in it
+//! every result of it one of its own, by its key: curves of several runs never run into each other.
 //!
 //! The format: each record is its length (8 bytes, little-endian), the masked CRC-32C of these, the record, and the masked
 //! CRC-32C of it. Records are Protocol Buffers; of `Event` the fields `wall_time` (1), `step` (2), `file_version` (3) and `summary`
@@ -14,9 +15,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::event::Event;
 
 /// Writes what stages say into a directory.
+#[derive(Default)]
 pub struct TensorBoard {
     root: PathBuf,
     files: RefCell<HashMap<String, File>>,
+    /// The result that each stage comes to.
+    keys: RefCell<HashMap<String, String>>,
     /// The last step that each stage reported: evaluations say only the epoch.
     steps: RefCell<HashMap<String, u64>>,
 }
@@ -26,7 +30,22 @@ impl TensorBoard {
     /// When the directory can't be made.
     pub fn new(root: &Path) -> io::Result<Self> {
         fs::create_dir_all(root)?;
-        Ok(Self { root: root.to_path_buf(), files: RefCell::default(), steps: RefCell::default() })
+        Ok(Self { root: root.to_path_buf(), ..Self::default() })
+    }
+
+    /// What is said of a stage from here on is of the result with this key. Whether there are curves of that already, as
+    /// there are of a training that was interrupted or shown before.
+    pub fn begin(&self, stage: &str, key: &str) -> bool {
+        self.files.borrow_mut().remove(stage);
+        self.steps.borrow_mut().remove(stage);
+        self.keys.borrow_mut().insert(stage.to_owned(), key.to_owned());
+        self.directory(stage).exists()
+    }
+
+    fn directory(&self, stage: &str) -> PathBuf {
+        let directory = self.root.join(directory_name(stage));
+        let keys = self.keys.borrow();
+        keys.get(stage).map_or_else(|| directory.clone(), |key| directory.join(key.get(..8).unwrap_or(key)))
     }
 
     /// Writes down what is a number.
@@ -60,6 +79,10 @@ impl TensorBoard {
                 let values: Vec<_> = std::iter::once((format!("{split}/loss"), *loss)).chain(metrics).collect();
                 self.write(stage, time, step, &values)
             }
+            Event::StageStarted { stage, key, .. } => {
+                self.begin(stage, key);
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
@@ -69,10 +92,16 @@ impl TensorBoard {
         let file = match files.get_mut(stage) {
             Some(file) => file,
             None => {
-                let directory = self.root.join(directory_name(stage));
+                let directory = self.directory(stage);
                 fs::create_dir_all(&directory)?;
-                let name = format!("events.out.tfevents.{}.{}.ftp", time as u64, std::process::id());
-                let mut file = File::create(directory.join(name))?;
+                // Read in the order of their names, which is that of time; a second try within the second is the later one.
+                let name =
+                    |number: u32| format!("events.out.tfevents.{:010}.{}.{number}", time as u64, std::process::id());
+                let mut tries = (0..).map(|number| File::create_new(directory.join(name(number))));
+                let free = |file: &io::Result<File>| {
+                    !file.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists)
+                };
+                let mut file = tries.find(free).unwrap_or_else(|| Err(io::ErrorKind::AlreadyExists.into()))?;
                 file.write_all(&record(&version(time)))?;
                 files.entry(stage.to_owned()).or_insert(file)
             }
@@ -221,6 +250,29 @@ mod tests {
             bytes = &bytes[take..];
         }
         found
+    }
+
+    #[test]
+    fn every_result_and_every_try_has_a_file_of_its_own() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let board = TensorBoard::new(directory.path()).expect("made");
+        let evaluated = |loss| {
+            let (stage, split, metrics) = ("finetune".to_owned(), "dev".to_owned(), vec![]);
+            board
+                .note_at(&Event::Evaluated { stage, split, epoch: 1.0, loss, metrics, confusion: None }, 1.0)
+                .expect("written");
+        };
+        for (key, there) in [("0123456789", false), ("0123456789", true), ("abcdef0123", false)] {
+            assert_eq!(board.begin("finetune", key), there, "{key}");
+            evaluated(0.5);
+        }
+        let files = |key: &str| {
+            let entries = fs::read_dir(directory.path().join("finetune").join(key)).expect("a directory a result");
+            entries.map(|entry| fs::read(entry.expect("readable").path()).expect("readable").len()).collect::<Vec<_>>()
+        };
+        let (two, one) = (files("01234567"), files("abcdef01"));
+        assert_eq!((two.len(), one.len()), (2, 1));
+        assert!(two.iter().all(|size| *size == one[0]), "{two:?} {one:?}");
     }
 
     #[test]

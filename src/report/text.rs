@@ -15,8 +15,11 @@ pub fn thousands(count: u64) -> String {
     text
 }
 
-/// `0.8 s`, `42 s`, `3 min 05 s`, `2 h 07 min`.
+/// `0.8 s`, `42 s`, `3 min 05 s`, `2 h 07 min`; `?` of what is not known.
 pub fn duration(seconds: f64) -> String {
+    if !seconds.is_finite() {
+        return "?".to_owned();
+    }
     let whole = seconds.round() as u64;
     match whole {
         _ if seconds < 9.95 => format!("{seconds:.1} s"),
@@ -24,6 +27,11 @@ pub fn duration(seconds: f64) -> String {
         60..3600 => format!("{} min {:02} s", whole / 60, whole % 60),
         _ => format!("{} h {:02} min", whole / 3600, whole % 3600 / 60),
     }
+}
+
+/// Without what a terminal would obey: of control characters only the ends of lines stay. Names and data are other people's.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() && letter != '\n' { '\u{fffd}' } else { letter }).collect()
 }
 
 /// `1.2 kB`, `90.9 MB`.
@@ -60,6 +68,10 @@ pub fn progress(event: &Event) -> Option<String> {
 
 /// Every event but progress and activity as a line; `None` for those.
 pub fn line(event: &Event) -> Option<String> {
+    raw_line(event).map(|line| printable(&line))
+}
+
+fn raw_line(event: &Event) -> Option<String> {
     Some(match event {
         Event::RunStarted { file, stages, store } => format!("{file}: {stages} stages, store {store}"),
         Event::StageStopped { stage } => format!("{stage}: stopped by a race"),
@@ -125,6 +137,14 @@ mod tests {
         assert_eq!(duration(59.4), "59 s");
         assert_eq!(duration(185.0), "3 min 05 s");
         assert_eq!(duration(7620.0), "2 h 07 min");
+        assert_eq!((duration(f64::NAN), duration(f64::INFINITY)), ("?".into(), "?".into()));
         assert_eq!(bytes(90_868_376), "90.9 MB");
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_not_printed() {
+        let notice = crate::event::Notice::new("c", "a column \u{1b}]0;title\u{7}, one\nline\u{9b}2J\r");
+        let said = line(&Event::Notice { stage: "s".into(), notice }).expect("a line");
+        assert_eq!(said, "s: note: a column \u{fffd}]0;title\u{fffd}, one\nline\u{fffd}2J\u{fffd}");
     }
 }
