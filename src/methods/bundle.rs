@@ -171,6 +171,15 @@ pub(super) fn hand_over(
     };
     let mut changed = model.tensors();
     changed.retain(|name, _| model.parameters.get(name).is_some_and(|parameter| parameter.trainable));
+    if let Some(spec) = &bundle.delta
+        && let Some(pack) = known_delta(spec)?.pack
+    {
+        let head = changed.keys().filter(|name| model.head_parameters().contains(&name.as_str()));
+        let head: usize = head.map(|name| changed[name].data.len()).sum();
+        let trained = head + pack(spec, model, &mut changed)?;
+        let total = model.layout().count(|slot| slot.part != Part::Delta);
+        summary["parameters"] = json!({ "trained": trained, "total": total });
+    }
     summary[TRAINED] = json!(bundle.delta);
     let mut config = model.config();
     if let Some(spec) = &bundle.delta

@@ -152,6 +152,16 @@ fn weights() -> [f32; 6] {
 
 /// Whether a parameter's gradient is the central differences of the sum of weighted logits.
 pub fn is_slope(model: &mut Model, name: &str, gradient: &HostTensor) {
+    is_slope_of(model, name, gradient, evaluated);
+}
+
+/// Logits of two rows in the pass that [`gradients`] differentiates, with what a delta draws there.
+pub fn drawn(model: &Model) -> Vec<f32> {
+    Weight::Matrix(logits(model, &model.training_pass(Key::new(1, "dropout"))).inner()).to_host().data
+}
+
+/// [`is_slope`], with other logits.
+pub fn is_slope_of(model: &mut Model, name: &str, gradient: &HostTensor, logits: impl Fn(&Model) -> Vec<f32>) {
     let objective = |logits: Vec<f32>| logits.iter().zip(weights()).map(|(x, w)| f64::from(x * w)).sum::<f64>();
     let original = model.parameters[name].weight.to_host();
     for at in (0..original.data.len()).step_by(5) {
@@ -159,7 +169,7 @@ pub fn is_slope(model: &mut Model, name: &str, gradient: &HostTensor) {
             let mut changed = original.clone();
             changed.data[at] += distance;
             set(model, name, &changed);
-            objective(evaluated(model))
+            objective(logits(model))
         };
         let slope = (at_distance(1e-2) - at_distance(-1e-2)) / 2e-2;
         let difference = (slope - f64::from(gradient.data[at])).abs();
@@ -175,7 +185,7 @@ pub fn learns(spec: &DeltaSpec, learning_rate: f64) {
         let mut model = attached(spec);
         let (trains, layers) = (delta(&spec.method).unwrap().trains, model.layers());
         model.train_only(|slot| slot.part == Part::Head || delta_too && trains(spec, layers, slot));
-        fit(&mut model, learning_rate, None)
+        fit_delta(Some(spec), &mut model, learning_rate, None)
     };
     let (head, both) = (loss(false), loss(true));
     assert!(both < 0.75 * head, "head alone {head}, with the delta {both}");
@@ -183,6 +193,11 @@ pub fn learns(spec: &DeltaSpec, learning_rate: f64) {
 
 /// Trains what is trainable, for 24 epochs or so many steps; the loss of the last epoch.
 pub fn fit(model: &mut Model, learning_rate: f64, steps: Option<u64>) -> f64 {
+    fit_delta(None, model, learning_rate, steps)
+}
+
+/// [`fit`], with what the delta says about training.
+pub fn fit_delta(spec: Option<&DeltaSpec>, model: &mut Model, learning_rate: f64, steps: Option<u64>) -> f64 {
     let rows = (0..96_u64).map(|row| {
         let (draws, class) = (Key::new(3, "rows").at(row), (row % 3) as u32);
         let length = 1 + draws.below(0, 8);
@@ -201,6 +216,10 @@ pub fn fit(model: &mut Model, learning_rate: f64, steps: Option<u64>) -> f64 {
         weight_decay: 0.0,
         learning_rate,
         ..<Settings as std::default::Default>::default()
+    };
+    let settings = match spec {
+        Some(spec) => settings.with_delta(&spec.method, &spec.parameters),
+        None => settings,
     };
     let objective = SequenceTask { task: task() };
     let rows = Rows::labelled(&encodings, &targets);
