@@ -11,6 +11,7 @@ pub(super) const METHOD: Method = Method {
         attach: run::attach,
         trains: run::trains,
         fold: None,
+        pack: None,
         head_alone: false,
     }),
 };

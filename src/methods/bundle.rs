@@ -177,6 +177,15 @@ pub(super) fn hand_over(
     };
     let mut changed = model.tensors();
     changed.retain(|name, _| model.parameters.get(name).is_some_and(|parameter| parameter.trainable));
+    for spec in &bundle.deltas {
+        if let Some(pack) = known_delta(spec)?.pack {
+            let head = changed.keys().filter(|name| model.head_parameters().contains(&name.as_str()));
+            let head: usize = head.map(|name| changed[name].data.len()).sum();
+            let trained = head + pack(spec, model, &mut changed)?;
+            let total = model.layout().count(|slot| slot.part != Part::Delta);
+            summary["parameters"] = json!({ "trained": trained, "total": total });
+        }
+    }
     summary[TRAINED] = described(&bundle.deltas);
     let mut config = model.config();
     for spec in &bundle.deltas {

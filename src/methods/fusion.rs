@@ -8,7 +8,7 @@ pub(super) const METHOD: Method = Method {
     #[cfg(feature = "train")]
     action: super::Action::Attaching(
         run::fuse,
-        super::Delta { attach: run::attach, trains: run::trains, fold: None, head_alone: false },
+        super::Delta { attach: run::attach, trains: run::trains, fold: None, pack: None, head_alone: false },
     ),
 };
 

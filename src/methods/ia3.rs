@@ -10,6 +10,7 @@ pub(super) const METHOD: Method = Method {
         attach: run::attach,
         trains: |_, _, parameter| parameter.part == crate::nn::models::layout::Part::Delta,
         fold: Some(run::fold),
+        pack: None,
         head_alone: false,
     }),
 };

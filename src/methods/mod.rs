@@ -28,12 +28,14 @@ mod adapt;
 mod adapter;
 mod average;
 mod bitfit;
+mod diff_pruning;
 mod ensemble;
 mod finetune;
 mod fusion;
 mod hf;
 mod ia3;
 mod intermediate;
+mod intrinsic;
 mod invertible;
 mod labelled;
 mod last_layers;
@@ -102,6 +104,9 @@ pub(crate) struct Delta {
     /// same. Tensors that replace the model's are there already. None where no such model exists: then the delta stays beside
     /// the model, attached again wherever it is used.
     pub fold: Option<Fold>,
+    /// Turns what trained into what is stored, and says how many of its numbers are the delta's: for a delta that needs more to
+    /// train than to be laid over a model. None where all that trained is stored.
+    pub pack: Option<Pack>,
     /// Whether it makes sense for the new head to train alone.
     pub head_alone: bool,
 }
@@ -110,10 +115,13 @@ pub(crate) struct Delta {
 type Fold = fn(&DeltaSpec, &mut Tensors) -> Result<(), StageFailure>;
 
 #[cfg(feature = "train")]
+type Pack = fn(&DeltaSpec, &Model, &mut Tensors) -> Result<usize, StageFailure>;
+
+#[cfg(feature = "train")]
 impl Delta {
     /// A delta that adds nothing: some of the model's own parameters train.
     const fn of(trains: fn(&DeltaSpec, usize, &Slot) -> bool) -> Self {
-        Self { attach: |_, _, _| Ok(()), trains, fold: Some(|_, _| Ok(())), head_alone: false }
+        Self { attach: |_, _, _| Ok(()), trains, fold: Some(|_, _| Ok(())), pack: None, head_alone: false }
     }
 }
 
@@ -144,6 +152,8 @@ const METHODS: &[Method] = &[
     prefix::METHOD,
     pal::METHOD,
     last_layers::METHOD,
+    diff_pruning::METHOD,
+    intrinsic::METHOD,
 ];
 
 /// The signatures of all methods.

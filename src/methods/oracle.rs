@@ -215,7 +215,13 @@ pub fn is_slope(model: &mut Model, name: &str, gradient: &HostTensor) {
     is_slope_of(model, name, gradient, &evaluated);
 }
 
-fn is_slope_of(model: &mut Model, name: &str, gradient: &HostTensor, logits: &dyn Fn(&Model) -> Vec<f32>) {
+/// Logits of two rows in the pass that [`gradients`] differentiates, with what a delta draws there.
+pub fn drawn(model: &Model) -> Vec<f32> {
+    Weight::Matrix(logits(model, &model.training_pass(Key::new(1, "dropout"))).inner()).to_host().data
+}
+
+/// [`is_slope`], with other logits.
+pub fn is_slope_of(model: &mut Model, name: &str, gradient: &HostTensor, logits: &dyn Fn(&Model) -> Vec<f32>) {
     let objective = |logits: Vec<f32>| logits.iter().zip(weights()).map(|(x, w)| f64::from(x * w)).sum::<f64>();
     let original = model.parameters[name].weight.to_host();
     for at in (0..original.data.len()).step_by(5) {
@@ -244,7 +250,7 @@ pub fn learns_to(spec: &DeltaSpec, learning_rate: f64, share: f64) {
         let mut model = attached(spec);
         let (trains, layers) = (delta(&spec.method).unwrap().trains, model.layers());
         model.train_only(|slot| slot.part == Part::Head || delta_too && trains(spec, layers, slot));
-        fit(&mut model, learning_rate, None)
+        fit_delta(Some(spec), &mut model, learning_rate, None)
     };
     let (head, both) = (loss(false), loss(true));
     assert!(both < share * head, "head alone {head}, with the delta {both}");
@@ -252,6 +258,11 @@ pub fn learns_to(spec: &DeltaSpec, learning_rate: f64, share: f64) {
 
 /// Trains what is trainable, for 24 epochs or so many steps; the loss of the last epoch.
 pub fn fit(model: &mut Model, learning_rate: f64, steps: Option<u64>) -> f64 {
+    fit_delta(None, model, learning_rate, steps)
+}
+
+/// [`fit`], with what the delta says about training.
+pub fn fit_delta(spec: Option<&DeltaSpec>, model: &mut Model, learning_rate: f64, steps: Option<u64>) -> f64 {
     let rows = (0..96_u64).map(|row| {
         let (draws, class) = (Key::new(3, "rows").at(row), (row % 3) as u32);
         let length = 1 + draws.below(0, 8);
@@ -270,6 +281,10 @@ pub fn fit(model: &mut Model, learning_rate: f64, steps: Option<u64>) -> f64 {
         weight_decay: 0.0,
         learning_rate,
         ..<Settings as std::default::Default>::default()
+    };
+    let settings = match spec {
+        Some(spec) => settings.with_delta(&spec.method, &spec.parameters),
+        None => settings,
     };
     let objective = SequenceTask { task: task() };
     let rows = Rows::labelled(&encodings, &targets);

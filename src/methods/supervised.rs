@@ -17,7 +17,7 @@ use crate::train::{self, Prediction, Rows, Scores, SequenceTask, Settings, State
 /// Trains the incoming model on the labelled set of `slot` and reports on its splits.
 pub(super) fn fine_tune(stage: &Stage, slot: &str) -> Result<Outcome, StageFailure> {
     let mut notices = vec![];
-    let settings = Settings::from_parameters(&stage.spec.parameters)?;
+    let mut settings = Settings::from_parameters(&stage.spec.parameters)?;
     let device = train::open(&stage.spec.device)?;
     let (set, set_name) = stage.labelled(slot)?;
     let mut bundle = stage.model()?;
@@ -34,6 +34,9 @@ pub(super) fn fine_tune(stage: &Stage, slot: &str) -> Result<Outcome, StageFailu
     report.missing.extend(stability::draw_top_again(&mut model, again, settings.seed)?);
     report_loading(stage, &mut notices, &report);
     choose_trainable(&bundle, &mut model, &report.missing, settings.seed)?;
+    for delta in &bundle.deltas {
+        settings = settings.with_delta(&delta.method, &delta.parameters);
+    }
     stability::check_fixed(&model, again)?;
 
     let limit = (stage.int("max_length") as usize).min(model.max_tokens());

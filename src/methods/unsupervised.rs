@@ -14,7 +14,7 @@ use crate::train::{self, MaskedLm, Rows, Settings};
 /// Trains `bundle` as a masked language model on `documents`.
 pub(super) fn masked_lm(stage: &Stage, bundle: Bundle, documents: &[String]) -> Result<Outcome, StageFailure> {
     let mut notices = vec![];
-    let settings = Settings::from_parameters(&stage.spec.parameters)?;
+    let mut settings = Settings::from_parameters(&stage.spec.parameters)?;
     let device = train::open(&stage.spec.device)?;
     let (mut model, report) = bundle.model(&Head::MaskedLm, settings.seed, &device)?;
     model.precision = settings.precision;
@@ -22,6 +22,9 @@ pub(super) fn masked_lm(stage: &Stage, bundle: Bundle, documents: &[String]) -> 
         report_loading(stage, &mut notices, &report);
     }
     choose_trainable(&bundle, &mut model, &report.missing, settings.seed)?;
+    for delta in &bundle.deltas {
+        settings = settings.with_delta(&delta.method, &delta.parameters);
+    }
 
     stage.activity(format!("tokenising {} documents", documents.len()));
     let limit = (stage.int("max_length") as usize).min(model.max_tokens());

@@ -10,7 +10,13 @@ use crate::random::Key;
 
 /// A delta whose own parameters train, beside the model.
 pub(super) const fn delta(attach: fn(&DeltaSpec, &mut Model, u64) -> Result<(), StageFailure>) -> Delta {
-    Delta { attach, trains: |_, _, parameter| matches!(parameter.part, Part::Delta), fold: None, head_alone: false }
+    Delta {
+        attach,
+        trains: |_, _, parameter| matches!(parameter.part, Part::Delta),
+        fold: None,
+        pack: None,
+        head_alone: false,
+    }
 }
 
 /// `kind.N.`, with the first N that no parameter of the model has: deltas that are there already keep their names.

@@ -4,8 +4,11 @@
 //! their [`parameters`] up, decides which are differentiated, and computes with [`ops`].
 
 pub mod delta;
+pub mod difference;
 pub mod gradient;
+pub mod hard_concrete;
 pub mod models;
 pub mod ops;
 pub mod parameters;
 pub mod pass;
+pub mod projection;

@@ -8,6 +8,7 @@ use indexmap::IndexMap;
 
 use super::delta::Deltas;
 use super::delta::SiteDelta;
+use super::difference::{Difference, Differences};
 use super::gradient::{Gradient, Gradients, Rows};
 use super::ops::{self, Bounds, Dropout, Precision};
 use super::parameters::{Parameters, Weight};
@@ -22,6 +23,9 @@ pub struct Pass<'a> {
     parameters: &'a Parameters,
     precision: Precision,
     deltas: Option<&'a Deltas>,
+    differences: Option<&'a Differences>,
+    /// Parameters with their differences, once computed.
+    moved: RefCell<IndexMap<&'a str, Weight>>,
     training: Option<Training<'a>>,
     dropout: bool,
     noise: RefCell<Option<Noise>>,
@@ -86,6 +90,8 @@ impl<'a> Pass<'a> {
             parameters,
             precision: Precision::default(),
             deltas: None,
+            differences: None,
+            moved: RefCell::default(),
             training,
             dropout: true,
             noise: RefCell::default(),
@@ -105,6 +111,11 @@ impl<'a> Pass<'a> {
     /// The same pass through a model with deltas.
     pub fn with_deltas(self, deltas: &'a Deltas) -> Self {
         Self { deltas: Some(deltas), ..self }
+    }
+
+    /// The same pass through a model some of whose parameters have differences.
+    pub fn with_differences(self, differences: &'a Differences) -> Self {
+        Self { differences: Some(differences).filter(|differences| !differences.is_empty()), ..self }
     }
 
     /// From here on the pass computes with other draws and with noise, or without: the same rows once more, in one graph.
@@ -142,6 +153,7 @@ impl<'a> Pass<'a> {
         };
         let mut all = loss.backward();
         drop(loss);
+        self.moved.take();
         let noise = noise.filter(Tensor::is_tracked).and_then(|noise| noise.grad_remove(&mut all));
         let whole = training.leaves.into_iter().filter_map(|(name, leaf)| {
             let gradient = match leaf {
@@ -290,10 +302,18 @@ impl<'a> Pass<'a> {
         }
     }
 
+    /// Where what a site has of random draws comes from; none in a pass without dropout, where nothing is random.
+    pub fn draws(&self, site: &str) -> Option<Key> {
+        let training = self.training.as_ref().filter(|_| self.dropout)?;
+        Some(training.key.get().at(site_index(site)))
+    }
+
     /// What falls at a site: nothing when evaluating or when nothing should.
     fn drop_at(&self, site: &str, probability: f32) -> Option<Dropout> {
-        let training = self.training.as_ref().filter(|_| self.dropout && probability > 0.0)?;
-        Some(Dropout { probability, key: training.key.get().at(site_index(site)) })
+        if probability <= 0.0 {
+            return None;
+        }
+        Some(Dropout { probability, key: self.draws(site)? })
     }
 
     /// Whether the model has a parameter.
@@ -304,7 +324,7 @@ impl<'a> Pass<'a> {
     /// A parameter that is a vector, by its full name.
     pub fn vector(&self, name: &str) -> Tensor<1> {
         match self.weight(name) {
-            Weight::Vector(vector) => vector.clone(),
+            Weight::Vector(vector) => vector,
             Weight::Matrix(_) => panic!("parameter `{name}` is a matrix where the architecture uses a vector"),
         }
     }
@@ -312,13 +332,37 @@ impl<'a> Pass<'a> {
     /// A parameter that is a matrix, by its full name.
     pub fn matrix(&self, name: &str) -> Tensor<2> {
         match self.weight(name) {
-            Weight::Matrix(matrix) => matrix.clone(),
+            Weight::Matrix(matrix) => matrix,
             Weight::Vector(_) => panic!("parameter `{name}` is a vector where the architecture uses a matrix"),
         }
     }
 
+    fn weight(&self, name: &str) -> Weight {
+        match self.differences.and_then(|differences| differences.get_key_value(name)) {
+            None => self.stored(name).clone(),
+            Some((name, difference)) => self.moved(name, difference.as_ref()),
+        }
+    }
+
+    /// A parameter with its difference: one tensor of a pass, however often it is used.
+    fn moved(&self, name: &'a str, difference: &dyn Difference) -> Weight {
+        if let Some(weight) = self.moved.borrow().get(name) {
+            return weight.clone();
+        }
+        let difference = difference.of(self, name);
+        let weight = match self.stored(name).clone() {
+            Weight::Vector(vector) => Weight::Vector(vector + difference),
+            Weight::Matrix(matrix) => {
+                let shape = matrix.dims();
+                Weight::Matrix(matrix + difference.reshape(shape))
+            }
+        };
+        self.moved.borrow_mut().insert(name, weight.clone());
+        weight
+    }
+
     /// Loading has checked every name and shape against the architecture: a miss is a mistake in this program.
-    fn weight(&self, name: &str) -> &Weight {
+    fn stored(&self, name: &str) -> &Weight {
         if let Some(leaf) = self.training.as_ref().and_then(|training| training.leaves.get(name)) {
             return leaf;
         }

@@ -135,10 +135,11 @@ pub fn fit(
 
     let metric = deciding_metric(objective, settings.metric.as_deref())?;
     let fresh = |model: &Model| {
-        let (read, seed) = (Reader(&settings.stability), settings.seed);
+        let (read, seed, learning_rate) = (Reader(&settings.stability), settings.seed, settings.learning_rate);
         let steps_per_epoch = settings.steps_per_epoch(train.len());
         let epochs = steps as f64 / steps_per_epoch as f64;
-        let mut beginning = Beginning { read, model, seed, epochs, steps, steps_per_epoch, notices: Vec::new() };
+        let mut beginning =
+            Beginning { read, model, seed, learning_rate, epochs, steps, steps_per_epoch, notices: Vec::new() };
         let techniques = Techniques::begin(&mut beginning)?;
         Ok((State::new(Selection::new(metric.clone(), settings), techniques, settings), beginning.notices))
     };
@@ -166,8 +167,8 @@ pub fn fit(
             let draws = Draws { masks: masks.at(epoch), dropout: dropout.at(step) };
             let regularizer = state.techniques.regularizer();
             let mut sum = accumulate(model, objective, train, chosen, budget, draws, regularizer)?;
-            state.techniques.differentiated(model, &mut sum.gradients);
             let targets = sum.targets.max(1) as f64;
+            state.techniques.differentiated(model, &mut sum.gradients, targets);
             finite("loss", sum.loss / targets, step)?;
             let norm = global_norm(&sum.gradients) / targets;
             finite("gradient norm", norm, step)?;
@@ -218,7 +219,9 @@ pub fn fit(
         if let Some(dev) = dev {
             let found = evaluate(model, objective, dev, settings.seed)?;
             let scores = around.evaluated(found, objective, dev.targets, record.epoch);
-            stopped_early = state.selection.offer(&model.parameters, &trained, &scores, record.epoch) && step < end;
+            stopped_early = state.techniques.settled()
+                && state.selection.offer(&model.parameters, &trained, &scores, record.epoch)
+                && step < end;
             record.dev = Some(scores);
             meter.restart(Instant::now());
         }

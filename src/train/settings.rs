@@ -155,6 +155,12 @@ impl Settings {
         Ok(settings)
     }
 
+    /// The same settings for a delta, some of whose parameters say how it trains.
+    pub fn with_delta(mut self, delta: &str, parameters: &IndexMap<String, Value>) -> Self {
+        self.stability.extend(stability::of_delta(delta, parameters));
+        self
+    }
+
     /// Optimizer steps of one pass over `rows` rows.
     pub fn steps_per_epoch(&self, rows: usize) -> u64 {
         rows.div_ceil(self.batch_size) as u64

@@ -55,6 +55,7 @@ pub fn begin(model: &Model, parameters: Parameters) -> Techniques {
         read,
         model,
         seed: 7,
+        learning_rate: 1e-3,
         epochs: 3.0,
         steps: 9,
         steps_per_epoch: 3,
@@ -148,7 +149,7 @@ fn mixed(model: &mut Model, techniques: &mut Techniques, step: u64) -> Vec<f32> 
     let at = At { step, steps: 10, epochs: 0.0 };
     techniques.before(model, at);
     let seen = model.parameters["classifier.weight"].weight.to_host().data;
-    techniques.differentiated(model, &mut Gradients::new());
+    techniques.differentiated(model, &mut Gradients::new(), 1.0);
     seen
 }
 
@@ -191,7 +192,7 @@ fn the_gradient_of_mixout_is_that_of_the_formula() {
     let mut run = |model: &mut Model| {
         techniques.before(model, At { step: 3, steps: 10, epochs: 0.0 });
         let mut sum = step_of(model, &tiny::classification(), &techniques);
-        techniques.differentiated(model, &mut sum.gradients);
+        techniques.differentiated(model, &mut sum.gradients, 1.0);
         sum
     };
     assert_slopes(&mut model, &mut run, |_| true, 2e-2);

@@ -15,6 +15,7 @@ use crate::data::batch::{Batch, Tokens, lengthened};
 use crate::hub::tensors::{HostTensor, Tensors};
 use crate::lang::world::Task;
 use crate::nn::delta::{Deltas, SiteDelta};
+use crate::nn::difference::{Difference, Differences};
 use crate::nn::ops::Precision;
 use crate::nn::parameters::{Parameter, Parameters, Weight};
 use crate::nn::pass::Pass;
@@ -36,6 +37,7 @@ pub struct Model {
     carried: Tensors,
     deltas: Deltas,
     pub(super) before: Before,
+    differences: Differences,
     fixed: Option<usize>,
 }
 
@@ -78,6 +80,7 @@ impl Model {
                 carried,
                 deltas: Deltas::new(),
                 before: Before::default(),
+                differences: Differences::new(),
                 fixed: None,
             },
             report,
@@ -116,6 +119,11 @@ impl Model {
         self.deltas.entry(site).or_default().push(delta);
     }
 
+    /// Lets a delta say what is added to a parameter, which does not train itself then.
+    pub fn set_difference(&mut self, parameter: String, difference: Arc<dyn Difference>) {
+        self.differences.insert(parameter, difference);
+    }
+
     /// Makes the embeddings and this many of the lowest layers a fixed extractor of features: nothing random acts there,
     /// so a row always has the same states at that bound. Nothing of them may train.
     pub fn fix(&mut self, layers: usize) {
@@ -129,19 +137,21 @@ impl Model {
 
     /// A pass that will be differentiated, see [`Pass::training`].
     pub fn training_pass(&self, key: Key) -> Pass<'_> {
-        let pass = Pass::training(&self.parameters, key).with_dropout(self.dropout);
-        pass.with_precision(self.precision).with_deltas(&self.deltas)
+        self.through(Pass::training(&self.parameters, key).with_dropout(self.dropout))
     }
 
     /// A pass without gradients and dropout.
     pub fn evaluating_pass(&self) -> Pass<'_> {
-        Pass::evaluating(&self.parameters).with_precision(self.precision).with_deltas(&self.deltas)
+        self.through(Pass::evaluating(&self.parameters))
     }
 
     /// A pass through some values of the model's parameters, none of which is tracked; dropout is drawn from `key`.
     pub fn pass_of<'a>(&'a self, parameters: &'a Parameters, key: Key) -> Pass<'a> {
-        let pass = Pass::probing(parameters, key).with_dropout(self.dropout);
-        pass.with_precision(self.precision).with_deltas(&self.deltas)
+        self.through(Pass::probing(parameters, key).with_dropout(self.dropout))
+    }
+
+    fn through<'a>(&'a self, pass: Pass<'a>) -> Pass<'a> {
+        pass.with_precision(self.precision).with_deltas(&self.deltas).with_differences(&self.differences)
     }
 
     /// Encodes a batch. -> `[T, hidden_size]`, virtual tokens among them.

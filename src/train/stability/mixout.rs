@@ -73,7 +73,7 @@ impl Technique for Mixout {
         }
     }
 
-    fn differentiated(&mut self, model: &mut Model, gradients: &mut Gradients) {
+    fn differentiated(&mut self, model: &mut Model, gradients: &mut Gradients, _: f64) {
         for ((name, _), weight) in self.initial.iter().zip(std::mem::take(&mut self.mixed)) {
             model.parameters[name].weight = weight;
             if let Some(Gradient::Whole(Weight::Matrix(gradient))) = gradients.get_mut(name) {

@@ -7,6 +7,7 @@
 mod average;
 mod cycles;
 mod depth;
+pub mod diff_pruning;
 mod freelb;
 mod layer_decay;
 mod mixout;
@@ -39,6 +40,7 @@ const TECHNIQUES: &[Entry] = &[
     cycles::ENTRY,
     until::ENTRY,
     average::ENTRY,
+    diff_pruning::ENTRY,
 ];
 
 /// A technique as the table lists it.
@@ -56,6 +58,8 @@ pub struct Beginning<'a> {
     pub read: Reader<'a>,
     pub model: &'a Model,
     pub seed: u64,
+    /// The highest.
+    pub learning_rate: f64,
     pub epochs: f64,
     pub steps: u64,
     pub steps_per_epoch: u64,
@@ -98,11 +102,17 @@ pub trait Technique {
         None
     }
 
-    /// Between the passes of a step and its update; gradients are sums over the step's targets.
-    fn differentiated(&mut self, _model: &mut Model, _gradients: &mut Gradients) {}
+    /// Between the passes of a step and its update; gradients are sums over the step's targets, of which there are so many.
+    fn differentiated(&mut self, _model: &mut Model, _gradients: &mut Gradients, _targets: f64) {}
 
     /// After the update of a step.
     fn updated(&mut self, _model: &mut Model, _at: At) {}
+
+    /// Whether the weights are of the kind that training is to end with: before that, evaluations do not count for `keep` and
+    /// `patience`.
+    fn settled(&self) -> bool {
+        true
+    }
 
     /// After the last step; true if it put other weights in the place of those that training came to, which are then kept.
     fn finish(&mut self, _model: &mut Model, _notices: &mut Vec<Notice>) -> bool {
@@ -131,6 +141,11 @@ pub(super) fn chosen(parameters: &IndexMap<String, Value>) -> IndexMap<String, V
     let names: Vec<&str> = TECHNIQUES.iter().flat_map(|entry| entry.parameters).copied().collect();
     let chosen = parameters.iter().filter(|(name, value)| names.contains(&name.as_str()) && **value != Value::None);
     chosen.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// The parameters of a delta that techniques read, under the delta's name: `diff_pruning.target`.
+pub(super) fn of_delta(delta: &str, parameters: &IndexMap<String, Value>) -> IndexMap<String, Value> {
+    chosen(&parameters.iter().map(|(name, value)| (format!("{delta}.{name}"), value.clone())).collect())
 }
 
 /// The techniques of one training, in the order of the table.
@@ -176,12 +191,16 @@ impl Techniques {
         self.0.iter().find_map(|technique| technique.regularizer())
     }
 
-    pub fn differentiated(&mut self, model: &mut Model, gradients: &mut Gradients) {
-        self.0.iter_mut().for_each(|technique| technique.differentiated(model, gradients));
+    pub fn differentiated(&mut self, model: &mut Model, gradients: &mut Gradients, targets: f64) {
+        self.0.iter_mut().for_each(|technique| technique.differentiated(model, gradients, targets));
     }
 
     pub fn updated(&mut self, model: &mut Model, at: At) {
         self.0.iter_mut().for_each(|technique| technique.updated(model, at));
+    }
+
+    pub fn settled(&self) -> bool {
+        self.0.iter().all(|technique| technique.settled())
     }
 
     pub fn finish(&mut self, model: &mut Model, notices: &mut Vec<Notice>) -> bool {
