@@ -187,14 +187,39 @@ fn group(lines: &mut Lines, group: &Group, indent: usize) {
     }
     for item in &group.items {
         leading(lines, item, indent + INDENT);
-        lines.begin(indent + INDENT);
-        pieces(lines, &item.pieces, &[], indent + INDENT);
-        lines.code(",");
+        match group.open == "(" && item.pieces.iter().any(is_arrow) {
+            true => stages(lines, &item.pieces, indent + INDENT),
+            false => {
+                lines.begin(indent + INDENT);
+                pieces(lines, &item.pieces, &[], indent + INDENT);
+                lines.code(",");
+            }
+        }
         trailing(lines, item, indent + INDENT);
     }
     own(lines, &group.dangling, indent + INDENT);
     lines.begin(indent);
     lines.code(&group.close);
+}
+
+fn is_arrow(piece: &Piece) -> bool {
+    matches!(piece, Piece::Word(word) if word == "->")
+}
+
+/// A chain in parentheses, which ends without a comma: a stage a line, where they don't fit on one.
+fn stages(lines: &mut Lines, chain: &[Piece], indent: usize) {
+    let mut line = String::new();
+    if flat_into(&mut line, chain, &[]) && indent + line.chars().count() <= WIDTH {
+        lines.begin(indent);
+        return lines.code(&line);
+    }
+    for (number, stage) in chain.split(is_arrow).enumerate() {
+        lines.begin(indent);
+        if number > 0 {
+            lines.code("-> ");
+        }
+        pieces(lines, stage, &[], indent);
+    }
 }
 
 /// All items on one line; `None` where a comment inside one forbids it.
@@ -262,6 +287,7 @@ fn spaced(before: &Piece, after: &Piece) -> bool {
     };
     match after {
         // A call's parentheses stand close to its name, others apart from what is before them.
+        Piece::Group(_) if matches!(before_word, "then" | "else") => true,
         Piece::Group(group) => !(group.open == "(" && before_word.ends_with(|c: char| c.is_alphanumeric() || c == '_')),
         Piece::Word(word) => !matches!(word.as_str(), "." | ".." | ":" | ",") && !matches!(before_word, "." | ".."),
         Piece::Comment(_) => false,
