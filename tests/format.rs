@@ -109,6 +109,19 @@ fn gap() -> impl Strategy<Value = String> {
     prop::collection::vec(bit, 0..4).prop_map(|bits| bits.concat())
 }
 
+/// Calls one behind another, some of them several in parentheses, behind `each(..)` or on both sides of a choice.
+fn chain(call: impl Strategy<Value = String> + 'static) -> impl Strategy<Value = String> + Clone {
+    call.prop_recursive(3, 24, 4, |stage| {
+        let several = prop::collection::vec(stage, 1..5).prop_map(|stages| stages.join("|->|"));
+        prop_oneof![
+            several.clone(),
+            several.clone().prop_map(|chain| format!("each(|seed in| 1..5|)|(|{chain}|)")),
+            (several.clone(), several.clone()).prop_map(|(a, b)| format!("if| quick then|(|{a}|)|else|(|{b}|)")),
+            several.prop_map(|chain| format!("if not| quick then|(|{chain}|)")),
+        ]
+    })
+}
+
 /// A token of a statement; `|` stands for a place where a gap may be.
 fn statement() -> impl Strategy<Value = String> {
     let argument = prop_oneof![
@@ -128,7 +141,7 @@ fn statement() -> impl Strategy<Value = String> {
         // A keyword would begin another statement.
         format!("s{name}{}", arguments.unwrap_or_default())
     });
-    let chain = prop::collection::vec(call.clone(), 1..6).prop_map(|calls| calls.join("|->|"));
+    let chain = chain(call.clone());
     prop_oneof![
         ("[a-z]{1,20}", chain.clone()).prop_map(|(name, chain)| format!("let v{name} = |{chain}")),
         ("[a-z]{1,20}", chain).prop_map(|(name, chain)| format!("pipeline v{name}=|{chain}")),
@@ -145,7 +158,7 @@ fn statement() -> impl Strategy<Value = String> {
 fn program() -> impl Strategy<Value = String> {
     let line = (
         statement(),
-        prop::collection::vec(gap(), 40),
+        prop::collection::vec(gap(), 60),
         prop::sample::select(vec!["", "  # why", "##", "\r"]),
         0..4usize,
     );

@@ -166,7 +166,7 @@ fn pieces(lines: &mut Lines, pieces: &[Piece], padding: &[usize], indent: usize)
             lines.code(" ");
         }
         match piece {
-            Piece::Group(inner) => group(lines, inner, indent),
+            Piece::Group(inner) => group(lines, inner, called(before, inner), indent),
             Piece::Word(word) => lines.code(word),
             Piece::Comment(_) => {}
         }
@@ -175,7 +175,8 @@ fn pieces(lines: &mut Lines, pieces: &[Piece], padding: &[usize], indent: usize)
     }
 }
 
-fn group(lines: &mut Lines, group: &Group, indent: usize) {
+/// `arguments`: the group's items, with a comma behind each; else a chain, unless it is a list.
+fn group(lines: &mut Lines, group: &Group, arguments: bool, indent: usize) {
     let mut line = String::new();
     // Room for the comma that may follow.
     if flat_group(&mut line, group) && lines.column() + line.chars().count() < WIDTH {
@@ -187,7 +188,7 @@ fn group(lines: &mut Lines, group: &Group, indent: usize) {
     }
     for item in &group.items {
         leading(lines, item, indent + INDENT);
-        match group.open == "(" && item.pieces.iter().any(is_arrow) {
+        match group.open == "(" && !arguments {
             true => stages(lines, &item.pieces, indent + INDENT),
             false => {
                 lines.begin(indent + INDENT);
@@ -279,6 +280,16 @@ fn flat_group(text: &mut String, group: &Group) -> bool {
     true
 }
 
+/// Whether a group is what a name is called with.
+fn called(before: Option<&Piece>, group: &Group) -> bool {
+    match before {
+        Some(Piece::Word(word)) if !matches!(word.as_str(), "then" | "else") => {
+            group.open == "(" && word.ends_with(|c: char| c.is_alphanumeric() || c == '_')
+        }
+        _ => false,
+    }
+}
+
 /// Whether a space stands between two pieces of a line.
 fn spaced(before: &Piece, after: &Piece) -> bool {
     let before_word = match before {
@@ -287,8 +298,7 @@ fn spaced(before: &Piece, after: &Piece) -> bool {
     };
     match after {
         // A call's parentheses stand close to its name, others apart from what is before them.
-        Piece::Group(_) if matches!(before_word, "then" | "else") => true,
-        Piece::Group(group) => !(group.open == "(" && before_word.ends_with(|c: char| c.is_alphanumeric() || c == '_')),
+        Piece::Group(group) => !called(Some(before), group),
         Piece::Word(word) => !matches!(word.as_str(), "." | ".." | ":" | ",") && !matches!(before_word, "." | ".."),
         Piece::Comment(_) => false,
     }
