@@ -33,9 +33,9 @@ impl Explain {
 }
 
 fn list() -> String {
-    let width = explain::pages().iter().map(|page| page.code.len()).max().unwrap_or(0);
+    let width = explain::all().map(|page| page.code.len()).max().unwrap_or(0);
     let line = |page: &Page| format!("{:width$}  {}\n", page.code, page.summary().replace('\n', " "));
-    explain::pages().iter().map(line).collect()
+    explain::all().map(line).collect()
 }
 
 /// A page for the terminal: examples are indented, and say what they are.

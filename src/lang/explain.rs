@@ -26,7 +26,7 @@ pub enum Block {
     },
 }
 
-/// All pages, by area.
+/// The pages of what a check reports, by area.
 const PAGES: [&str; 5] = [
     include_str!("../../docs/errors/chains.md"),
     include_str!("../../docs/errors/names.md"),
@@ -35,33 +35,49 @@ const PAGES: [&str; 5] = [
     include_str!("../../docs/errors/data.md"),
 ];
 
-/// The pages in the order of their codes.
+/// What comes up later: failures of stages, and notes.
+const RUNNING: &str = include_str!("../../docs/errors/running.md");
+
+/// The pages of the codes that a check of a file reports, in the order of their codes. They have examples.
 pub fn pages() -> &'static [Page] {
-    static READ: LazyLock<Vec<Page>> = LazyLock::new(|| {
-        let mut pages: Vec<Page> = PAGES.iter().flat_map(|text| text.split("\n## `").skip(1)).map(page).collect();
-        pages.sort_by_key(|page| page.code);
-        pages
-    });
-    &READ
+    static PAGES_READ: LazyLock<Vec<Page>> = LazyLock::new(|| read(&PAGES));
+    &PAGES_READ
+}
+
+/// Those of the codes that come up when something is run or fetched, in the order of their codes. They are short.
+pub fn running() -> &'static [Page] {
+    static RUNNING_READ: LazyLock<Vec<Page>> = LazyLock::new(|| read(&[RUNNING]));
+    &RUNNING_READ
+}
+
+/// All of them: those of a check first.
+pub fn all() -> impl Iterator<Item = &'static Page> {
+    pages().iter().chain(running())
+}
+
+fn read(texts: &[&'static str]) -> Vec<Page> {
+    let mut pages: Vec<Page> = texts.iter().flat_map(|text| text.split("\n## `").skip(1)).map(page).collect();
+    pages.sort_by_key(|page| page.code);
+    pages
 }
 
 /// The pages a user may mean: the one of the code, else all whose code ends so (`unknown_stage`, `name::unknown`).
 pub fn find(code: &str) -> Vec<&'static Page> {
-    let exact: Vec<_> = pages().iter().filter(|page| page.code == code).collect();
+    let exact: Vec<_> = all().filter(|page| page.code == code).collect();
     if !exact.is_empty() || code.is_empty() {
         return exact;
     }
     let suffix = format!("::{code}");
-    pages().iter().filter(|page| page.code.ends_with(&suffix)).collect()
+    all().filter(|page| page.code.ends_with(&suffix)).collect()
 }
 
 /// The code nearest to one that has no page.
 pub fn nearest(code: &str) -> Option<&'static str> {
     let name = |code: &'static str| code.rsplit("::").next().unwrap_or(code);
-    let near = super::suggest::nearest(code, pages().iter().map(|page| page.code));
+    let near = super::suggest::nearest(code, all().map(|page| page.code));
     let given = code.rsplit("::").next().unwrap_or(code);
-    let by_name = || super::suggest::nearest(given, pages().iter().map(|page| name(page.code)));
-    near.or_else(|| by_name().and_then(|near| pages().iter().map(|page| page.code).find(|code| name(code) == near)))
+    let by_name = || super::suggest::nearest(given, all().map(|page| name(page.code)));
+    near.or_else(|| by_name().and_then(|near| all().map(|page| page.code).find(|code| name(code) == near)))
 }
 
 impl Page {
@@ -81,6 +97,12 @@ impl Page {
 fn page(section: &'static str) -> Page {
     let (code, mut rest) = section.split_once('`').unwrap_or((section, ""));
     let mut blocks = vec![];
+    // The title of the area that follows is not of this page; behind examples there is none.
+    if let Some((own, _)) = rest.split_once("\n# ")
+        && !rest.contains("```")
+    {
+        rest = own;
+    }
     while let Some((text, fence)) = rest.split_once("```") {
         push_text(&mut blocks, text);
         let (info, body) = fence.split_once('\n').unwrap_or((fence, ""));

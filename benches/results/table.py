@@ -1,0 +1,72 @@
+"""What the pipelines of a run came to, as a Markdown table: mean and standard deviation over seeds, what trained, what is stored,
+how long it took.
+
+    ftp run pipelines/efficient.ftp ... --store STORE --json > run.json
+    python benches/results/table.py STORE run.json [another.json ...] [--split test] [--metric accuracy]
+
+Figures are read from the manifests in the store (`record.seconds` is the time of the training that made a result, on the machine
+that made it). Needs Python 3.10 and nothing else.
+"""
+
+import argparse
+import json
+import pathlib
+import re
+import statistics
+
+
+def manifests(store, events):
+    """Results of the run's stages, in the order they came, each once."""
+    keys = {}
+    for path in events:
+        for line in path.read_text().splitlines():
+            event = json.loads(line)
+            if event["event"] in ("stage_finished", "stage_hit"):
+                keys[event["key"]] = event["stage"]
+    for key, stage in keys.items():
+        content = json.loads((store / "results" / key[:2] / f"{key}.json").read_text())
+        yield stage, content["manifest"]
+
+
+def spread(values, digits=4):
+    mean = f"{statistics.mean(values):.{digits}f}"
+    return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.{digits}f}"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("store", type=pathlib.Path)
+    parser.add_argument("events", type=pathlib.Path, nargs="+")
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--metric", action="append")
+    given = parser.parse_args()
+    metrics = given.metric or ["accuracy", "matthews"]
+
+    groups, baseline = {}, None
+    for stage, manifest in manifests(given.store, given.events):
+        summary = manifest["summary"]
+        pipeline = re.search(r" in (\w+)(\[.*\])?$", stage)
+        if pipeline is None or given.split not in summary.get("metrics", {}):
+            continue
+        values = dict(re.findall(r"(\w+) = ([^,\]]+)", pipeline.group(2) or ""))
+        values.pop("seed", None)
+        name = pipeline.group(1) + "".join(f" {key} {value}" for key, value in values.items())
+        groups.setdefault(name, []).append(manifest)
+        baseline = summary["baseline"]
+
+    print("| pipeline | runs | " + " | ".join(metrics) + " | trained | stored, MB | time, s |")
+    print("| --- | --: |" + " --: |" * (len(metrics) + 3))
+    for name, found in groups.items():
+        of = lambda manifest, metric: manifest["summary"]["metrics"][given.split][metric]
+        cells = [spread([of(one, metric) for one in found]) for metric in metrics]
+        counted = found[0]["summary"]["parameters"]
+        stored = statistics.mean(sum(file["bytes"] for file in one["files"].values()) for one in found)
+        seconds = spread([one["record"]["seconds"] for one in found], 1)
+        share = f"{100 * counted['trained'] / counted['total']:.3g} %"
+        print(f"| {name} | {len(found)} | " + " | ".join(cells) + f" | {share} | {stored / 1e6:.3g} | {seconds} |")
+    if baseline:
+        cells = [f"{baseline['metrics'][metric]:.4f}" for metric in metrics]
+        print(f"| {baseline['name']} | | " + " | ".join(cells) + " | 0 | | |")
+
+
+main()
