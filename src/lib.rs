@@ -19,6 +19,9 @@ pub mod modules;
 
 pub mod archive;
 
+#[cfg(feature = "remote")]
+pub mod remote;
+
 pub mod data;
 
 #[cfg(feature = "train")]

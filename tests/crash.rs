@@ -102,6 +102,7 @@ fn run_all(program: &Program, store: &Store, cancel: &Arc<AtomicBool>, sink: &dy
         machine: Machine::default(),
         keep_going: false,
         retries: 0,
+        elsewhere: None,
     };
     run(&Plan::new(program, "cpu"), program, &source(), store, &options, sink).expect("the run begins")
 }

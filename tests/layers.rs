@@ -13,6 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["hub"],
     &["modules"],
     &["archive"],
+    &["remote"],
     &["data"],
     &["nn"],
     &["train"],

@@ -86,6 +86,7 @@ fn bring_about(store: &Store, number: u32, sink: &dyn Fn(Event)) -> Vec<String> 
         machine: Machine::default(),
         keep_going: false,
         retries: 0,
+        elsewhere: None,
     };
     let program = numbered(number);
     let report = run(&Plan::new(&program, "cpu"), &program, &source(), store, &options, sink).expect("it begins");

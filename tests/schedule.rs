@@ -90,6 +90,7 @@ fn options(jobs: usize, keep_going: bool, retries: u32) -> Options {
         machine: Machine::default(),
         keep_going,
         retries,
+        elsewhere: None,
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Component, Path};
 use serde::{Deserialize, Serialize};
 
 use crate::lang::world::Digest;
+use crate::store::is_digest;
 
 /// The first entry of a bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,10 +82,6 @@ impl Index {
         let whole = self.files.iter().any(|entry| entry.path == self.file);
         (!whole).then(|| format!("its file {:?} is not in it", self.file))
     }
-}
-
-fn is_digest(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
 /// Whether a path stays below the directory that it is relative to.

@@ -11,6 +11,8 @@ mod explain;
 mod fmt;
 mod graph;
 mod help;
+#[cfg(feature = "remote")]
+mod key;
 mod limits;
 #[cfg(feature = "train")]
 mod listeners;
@@ -27,6 +29,10 @@ mod predict;
 mod project;
 #[cfg(feature = "train")]
 mod publish;
+#[cfg(feature = "remote")]
+mod push;
+#[cfg(feature = "remote")]
+mod remote;
 #[cfg(feature = "train")]
 mod report;
 #[cfg(feature = "train")]
@@ -104,6 +110,15 @@ enum Command {
     Bundle(bundle::Bundle),
     /// Unpack what `ftp bundle` packed, verified, its results into the store
     Unbundle(bundle::Unbundle),
+    /// Give results to a remote: a directory, an S3-compatible service
+    #[cfg(feature = "remote")]
+    Push(push::Push),
+    /// Bring results from a remote into the store, verified
+    #[cfg(feature = "remote")]
+    Pull(push::Pull),
+    /// Make and show the key that results are signed with, and say whose results are taken
+    #[cfg(feature = "remote")]
+    Key(key::Key),
     /// List the runs, the last one first
     Log(log::Log),
     /// Show a run, or a result: what it was made from, what came of it, what was noted
@@ -177,6 +192,12 @@ pub fn main() -> ExitCode {
         Command::Predict(command) => command.run(),
         Command::Bundle(command) => command.run(),
         Command::Unbundle(command) => command.run(),
+        #[cfg(feature = "remote")]
+        Command::Push(command) => command.run(),
+        #[cfg(feature = "remote")]
+        Command::Pull(command) => command.run(),
+        #[cfg(feature = "remote")]
+        Command::Key(command) => command.run(),
         Command::Log(command) => command.run(),
         Command::Show(command) => command.run(),
         Command::Diff(command) => command.run(),

@@ -1,15 +1,18 @@
 //! `ftp plan`.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
 
 use super::project::Project;
+#[cfg(feature = "remote")]
+use super::remote::{self, RemoteArgument};
 use super::{Exit, FileArguments, StoreArguments, project};
 use crate::exec::{self, Status};
 use crate::lang;
-use crate::lang::world::World;
+use crate::lang::world::{Digest, World};
 use crate::methods;
 use crate::plan;
 use crate::plan::diff::{self, Difference};
@@ -30,6 +33,9 @@ pub(super) struct Plan {
     /// Compare with the plan of another file: which stages are new, gone or changed since, and how
     #[arg(long, value_name = "OTHER")]
     diff: Option<PathBuf>,
+    #[cfg(feature = "remote")]
+    #[command(flatten)]
+    remote: RemoteArgument,
 }
 
 impl Plan {
@@ -50,23 +56,47 @@ impl Plan {
         };
         let plan = plan::Plan::new(&project.program, &self.store.device);
         let status = exec::status(&plan, &project.program, &project.source, &store);
+        let there = match self.on_remote(&status) {
+            Ok(there) => there,
+            Err(exit) => return exit,
+        };
         if self.json {
-            let rows: Vec<_> =
-                plan.stages.iter().zip(&status).map(|(stage, status)| row(&stage.label, status, &plan)).collect();
+            let rows: Vec<_> = plan
+                .stages
+                .iter()
+                .zip(&status)
+                .map(|(stage, status)| row(&stage.label, status, &plan, &there))
+                .collect();
             println!("{}", json!(rows));
             return Exit::Ok;
         }
         let width = plan.stages.iter().map(|stage| stage.label.chars().count()).max().unwrap_or(0);
         for (stage, status) in plan.stages.iter().zip(&status) {
             let gap = " ".repeat(width - stage.label.chars().count());
-            let (word, reason) = words(status, &plan);
+            let (word, reason) = words(status, &plan, &there);
             println!("{}", format!("  {word:4} {}{gap}  {reason}", stage.label).trim_end());
         }
         let hits = status.iter().filter(|status| matches!(status, Status::Hit { .. })).count();
         let stopped = status.iter().filter(|status| **status == Status::Stopped).count();
         let shown = if stopped > 0 { format!(", {stopped} stopped by a race") } else { String::new() };
-        println!("{} stages: {hits} in the store, {} to run{shown}", status.len(), status.len() - hits - stopped);
+        let pulled = if there.is_empty() { String::new() } else { format!("{} to pull, ", there.len()) };
+        let left = status.len() - hits - stopped - there.len();
+        println!("{} stages: {hits} in the store, {pulled}{left} to run{shown}", status.len());
         Exit::Ok
+    }
+
+    /// The keys of stages that a run would take from a remote.
+    #[cfg(feature = "remote")]
+    fn on_remote(&self, status: &[Status]) -> Result<BTreeSet<Digest>, Exit> {
+        let Some(remote) = self.remote.open()? else { return Ok(BTreeSet::new()) };
+        let missing = |one: &Status| if let Status::Run { key, .. } = one { Some(key.clone()) } else { None };
+        Ok(remote::had(&remote, &status.iter().filter_map(missing).collect::<Vec<_>>()))
+    }
+
+    #[cfg(not(feature = "remote"))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "with remotes it asks one")]
+    fn on_remote(&self, _: &[Status]) -> Result<BTreeSet<Digest>, Exit> {
+        Ok(BTreeSet::new())
     }
 }
 
@@ -163,17 +193,18 @@ fn difference_row(difference: &Difference) -> serde_json::Value {
 }
 
 /// What a run would do with a stage, and why.
-fn words(status: &Status, plan: &plan::Plan) -> (&'static str, String) {
+fn words(status: &Status, plan: &plan::Plan, there: &BTreeSet<Digest>) -> (&'static str, String) {
     match status {
         Status::Hit { .. } => ("hit", String::new()),
+        Status::Run { key, .. } if there.contains(key) => ("pull", "the remote has it".into()),
         Status::Run { reason, .. } => ("run", reason.to_string()),
         Status::Stopped => ("-", "stopped by a race".to_owned()),
         Status::After { stage } => ("run", format!("after {}", plan.stages[*stage].label)),
     }
 }
 
-fn row(label: &str, status: &Status, plan: &plan::Plan) -> serde_json::Value {
-    let (word, reason) = words(status, plan);
+fn row(label: &str, status: &Status, plan: &plan::Plan, there: &BTreeSet<Digest>) -> serde_json::Value {
+    let (word, reason) = words(status, plan, there);
     match status {
         Status::Hit { key, .. } => json!({ "stage": label, "status": word, "key": key }),
         Status::Run { key, .. } => json!({ "stage": label, "status": word, "key": key, "reason": reason }),

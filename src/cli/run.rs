@@ -10,6 +10,8 @@ use indexmap::IndexMap;
 
 use super::listeners::{Listeners, Listening};
 use super::project::Project;
+#[cfg(feature = "remote")]
+use super::remote::{self, RemoteArguments};
 use super::results::{Measured, measured, tables};
 use super::{Exit, FileArguments, StoreArguments, limits, project, publish, reproduction};
 use crate::event::{Event, Notice};
@@ -17,7 +19,7 @@ use crate::exec::{self, Machine, Options, RunReport};
 use crate::lang::ir::Program;
 use crate::plan::Plan;
 use crate::report::Style;
-use crate::store::{Manifest, Publication, Store};
+use crate::store::{Elsewhere, Manifest, Publication, Store};
 
 #[derive(Args)]
 pub(super) struct Run {
@@ -44,6 +46,9 @@ pub(super) struct Run {
     /// Use modules of repositories exactly as ftp.lock and this machine have them; fetch and lock nothing
     #[arg(long)]
     locked: bool,
+    #[cfg(feature = "remote")]
+    #[command(flatten)]
+    remote: RemoteArguments,
     #[command(flatten)]
     listening: Listening,
 }
@@ -73,6 +78,15 @@ impl Run {
             Ok(store) => store,
             Err(exit) => return exit,
         };
+        #[cfg(feature = "remote")]
+        let session = match self.remote.session() {
+            Ok(session) => session,
+            Err(exit) => return exit,
+        };
+        #[cfg(feature = "remote")]
+        let elsewhere = session.clone().map(|session| session as Arc<dyn Elsewhere>);
+        #[cfg(not(feature = "remote"))]
+        let elsewhere: Option<Arc<dyn Elsewhere>> = None;
         // The process ends with the run, which is sooner than thousands of stages are taken apart.
         let project = ManuallyDrop::new(project);
         let program = &project.program;
@@ -101,9 +115,14 @@ impl Run {
                 },
                 keep_going: self.keep_going,
                 retries: self.retries,
+                elsewhere,
                 ..options
             })
             .and_then(|options| exec::run(&plan, program, &project.source, &store, &options, &sink));
+        #[cfg(feature = "remote")]
+        if let Some(session) = &session {
+            remote::conclude(session, run.as_ref().is_ok_and(|report| report.interrupted), self.listening.json, &sink);
+        }
         let report = match run {
             Ok(report) => ManuallyDrop::new(report),
             Err(error) => {

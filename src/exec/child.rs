@@ -1,5 +1,6 @@
 //! One stage process from start to end: its events, its time limit, its cancellation, its death with this process.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
@@ -120,11 +121,20 @@ impl Job<'_> {
         if let Some(visible) = self.share.visible_gpu(std::env::var(VISIBLE_GPUS).ok().as_deref()) {
             command.env(VISIBLE_GPUS, visible);
         }
+        for (name, _) in std::env::vars_os().filter(|(name, _)| is_secret(name)) {
+            command.env_remove(name);
+        }
         // Its own group: ctrl-C at the terminal reaches this process only, which then ends the child in good order.
         command.process_group(0);
         die_with_parent(&mut command);
         Ok((command.spawn()?, log))
     }
+}
+
+/// Variables that stages have no use for and that give access to more than this machine.
+fn is_secret(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    name.starts_with("AWS_") || ["FTP_REMOTE", "FTP_SIGNING_KEY", "FTP_TRUST"].contains(&&*name)
 }
 
 /// The lines of a child's standard output, until it is closed. Bytes that are not UTF-8 are replaced.

@@ -26,7 +26,7 @@ use crate::lang::world::Digest;
 use crate::plan::race::Decision;
 use crate::plan::spec::{Input, StageFailure};
 use crate::plan::{Plan, PreImage, StageInput};
-use crate::store::{Absence, Lookup, RunEntry, Store, StoreError};
+use crate::store::{Absence, Elsewhere, Lookup, RunEntry, Store, StoreError};
 use crate::syntax::Source;
 
 /// How to run. Nothing here changes a result or a key.
@@ -46,6 +46,8 @@ pub struct Options {
     pub keep_going: bool,
     /// How often a stage is tried again whose process was ended by something else.
     pub retries: u32,
+    /// Where results are looked for before they are computed.
+    pub elsewhere: Option<Arc<dyn Elsewhere>>,
 }
 
 impl Options {
@@ -60,6 +62,7 @@ impl Options {
             machine: Machine::default(),
             keep_going: false,
             retries: 2,
+            elsewhere: None,
         })
     }
 }

@@ -154,6 +154,7 @@ mod tests {
             machine,
             keep_going: false,
             retries: 0,
+            elsewhere: None,
         };
         Slots::new(&options, device)
     }

@@ -28,7 +28,7 @@ const BACK_OFF: Duration = Duration::from_secs(1);
 
 /// How a stage came out.
 pub(super) enum Outcome {
-    /// Another run computed it.
+    /// Another run computed it, here or elsewhere.
     Hit(Box<Manifest>),
     Ran(Box<Manifest>),
     Interrupted,
@@ -75,8 +75,16 @@ impl Worker<'_> {
                 Turn::Interrupted => return Ok(Outcome::Interrupted),
                 Turn::Ours(lease) => lease,
             };
+            let lease = match self.fetch(lease).map_err(without_log)? {
+                Turn::Theirs(manifest) => return Ok(Outcome::Hit(manifest)),
+                Turn::Interrupted => return Ok(Outcome::Interrupted),
+                Turn::Ours(lease) => lease,
+            };
             let failed = match self.compute(lease) {
-                Ok(outcome) => return Ok(outcome),
+                Ok(outcome) => {
+                    self.offer(&outcome);
+                    return Ok(outcome);
+                }
                 Err(failed) => failed,
             };
             if tries == self.options.retries || !failure::is_transient(&failed.0) {
@@ -131,6 +139,27 @@ impl Worker<'_> {
                 return Ok(Turn::Interrupted);
             }
             std::thread::sleep(POLL);
+        }
+    }
+
+    /// Looks for the result elsewhere; the lease comes back when it must be computed.
+    fn fetch(&self, mut lease: Lease) -> Result<Turn, StoreError> {
+        let Some(elsewhere) = &self.options.elsewhere else { return Ok(Turn::Ours(lease)) };
+        let mut goes_on = || !self.cancelled() && lease.renew().unwrap_or(true);
+        let tell = |notice| (self.sink)(Event::Notice { stage: self.label.to_owned(), notice });
+        elsewhere.fetch(self.store, &self.keyed.key, &mut goes_on, &tell);
+        if self.cancelled() {
+            return Ok(Turn::Interrupted);
+        }
+        match self.entry.lookup(self.label, &self.keyed.key)? {
+            Lookup::Hit(manifest) => Ok(Turn::Theirs(manifest)),
+            Lookup::Miss(_) => Ok(Turn::Ours(lease)),
+        }
+    }
+
+    fn offer(&self, outcome: &Outcome) {
+        if let (Some(elsewhere), Outcome::Ran(_)) = (&self.options.elsewhere, outcome) {
+            elsewhere.offer(self.store, &self.keyed.key);
         }
     }
 

@@ -35,6 +35,12 @@ impl PreImage {
         self.leaves.get(path).map(String::as_str)
     }
 
+    /// The output digests of the results that this one is made from.
+    pub fn inputs(&self) -> impl Iterator<Item = &Digest> {
+        let leaves = self.leaves.iter().filter(|(path, _)| path.starts_with("inputs.") && path.ends_with(".output"));
+        leaves.map(|(_, output)| output)
+    }
+
     /// The paths that differ from another pre-image's, this one's first, in its order.
     pub fn differences<'a>(&'a self, other: &'a PreImage) -> Vec<&'a str> {
         let changed = self.leaves.iter().filter(|(path, value)| other.leaves.get(*path) != Some(value));

@@ -21,6 +21,11 @@ impl Store {
         Ok(StoredArtifact { manifest: self.read_output(output)?, store: self.clone() })
     }
 
+    /// Whether a result with this output digest is there with all its files, and all that it is a delta of.
+    pub fn holds(&self, output: &Digest) -> bool {
+        self.read_output(output).is_ok_and(|manifest| self.absence(&manifest).is_none())
+    }
+
     pub(super) fn read_output(&self, output: &Digest) -> Result<Manifest, StoreError> {
         let path = self.output_path(output);
         let bytes = match fs::read(&path) {
@@ -64,7 +69,10 @@ impl StoredArtifact {
 
 impl Store {
     /// The path of a blob, after its content was digested; one that is damaged is moved aside.
-    pub(super) fn verified(&self, label: &str, name: &str, file: &FileEntry) -> Result<PathBuf, StoreError> {
+    ///
+    /// # Errors
+    /// When it is gone or damaged. `label` and `name` say whose it is.
+    pub fn verified(&self, label: &str, name: &str, file: &FileEntry) -> Result<PathBuf, StoreError> {
         let path = self.blob_path(&file.digest);
         let before = identity(&path)?;
         match digest_file(&path) {

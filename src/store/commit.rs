@@ -110,7 +110,7 @@ fn divergence(new: &Manifest, earlier: &Manifest) -> Notice {
 }
 
 /// A name that stays in the attempt's directory.
-fn plain(name: &str) -> Result<&str, StoreError> {
+pub(super) fn plain(name: &str) -> Result<&str, StoreError> {
     let mut components = Path::new(name).components();
     match (components.next(), components.next()) {
         (Some(Component::Normal(only)), None) if only == name => Ok(name),

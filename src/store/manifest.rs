@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::commit::plain;
 use super::journal::JOURNAL;
 use crate::event::Notice;
 use crate::lang::signature::Artifact;
@@ -110,13 +111,33 @@ impl Manifest {
         Ok(Self { schema, key, method, version, label, pre_image, output, artifact, base, files, summary, record })
     }
 
-    /// Reads what [`to_bytes`](Self::to_bytes) wrote; the error says what is wrong with it.
-    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
+    /// Reads what the store wrote, here or elsewhere; the error says what is wrong with it.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
         let body = body(bytes).ok_or("it is not what was written")?;
         let manifest: Self = serde_json::from_slice(body).map_err(|error| error.to_string())?;
         let output = Self::output_digest(manifest.artifact, &manifest.files, manifest.base.as_ref(), &manifest.summary);
-        if output != manifest.output { Err("its output digest does not fit".into()) } else { Ok(manifest) }
+        if output != manifest.output {
+            return Err("its output digest does not fit".into());
+        }
+        manifest.names_are_plain().map(|()| manifest)
     }
+
+    /// Digests and names become names of files here and where a model is published: none may lead to another place.
+    fn names_are_plain(&self) -> Result<(), String> {
+        let digests = self.blobs().map(|(_, file)| &file.digest).chain([&self.key]).chain(&self.base);
+        if let Some(odd) = digests.into_iter().find(|digest| !is_digest(digest)) {
+            return Err(format!("{odd:?} in it is no digest"));
+        }
+        match self.files.keys().find(|name| plain(name).is_err()) {
+            Some(name) => Err(format!("{name:?} in it is no plain file name")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether a text is a digest as the store writes it.
+pub fn is_digest(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
 fn body(bytes: &[u8]) -> Option<&[u8]> {

@@ -249,9 +249,7 @@ impl<'a> Reasons<'a> {
                 continue;
             }
             self.root(&manifest.output, &why);
-            let leaves = manifest.pre_image.leaves.iter();
-            let inputs = leaves.filter(|(path, _)| path.starts_with("inputs.") && path.ends_with(".output"));
-            for (_, output) in inputs {
+            for output in manifest.pre_image.inputs() {
                 if let Some(&input) = self.by_output.get(output) {
                     waiting.push((input, needed(manifest, why.clone())));
                 }
