@@ -43,6 +43,8 @@ mod results;
 mod run;
 mod sarif;
 mod show;
+#[cfg(any(feature = "train", feature = "remote"))]
+mod signals;
 #[cfg(feature = "train")]
 mod stage;
 

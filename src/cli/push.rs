@@ -1,12 +1,14 @@
 //! `ftp push` and `ftp pull`: results to and from a remote.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
 use miette::Diagnostic;
 
 use super::project::Project;
-use super::{Exit, FileArguments, StoreArguments, project, remote};
+use super::{Exit, FileArguments, StoreArguments, project, remote, signals};
 use crate::exec::{self, Status};
 use crate::lang::world::Digest;
 use crate::plan;
@@ -68,7 +70,8 @@ impl Push {
             None => of_names(&store, &named(&self.file, &self.names)).map_err(failed)?,
         };
         let terms = Terms { trusted: &trusted, key: key.as_ref(), replace: self.replace };
-        let pushed = remote.push(&store, &keys, terms, &mut || true).map_err(failed)?;
+        let cancel = signals::cancelled();
+        let pushed = remote.push(&store, &keys, terms, &mut || !cancel.load(Ordering::Relaxed)).map_err(failed)?;
         let Pushed { new, there, bytes, divergent } = pushed;
         for label in &divergent {
             remote::divergent(&remote, label);
@@ -106,8 +109,16 @@ impl Pull {
         let remote = remote::open(&self.from)?;
         let (trusted, _) = remote::signatures(self.allow_unsigned, false)?;
         let store = self.store.open()?;
-        let mut pulling =
-            Pulling { remote: &remote, store: &store, trusted, asked: BTreeSet::new(), wrong: 0, results: 0, bytes: 0 };
+        let mut pulling = Pulling {
+            remote: &remote,
+            store: &store,
+            trusted,
+            cancel: signals::cancelled(),
+            asked: BTreeSet::new(),
+            wrong: 0,
+            results: 0,
+            bytes: 0,
+        };
         match project(&self.file, &self.names)? {
             Some(project) => self.of_file(&project, &mut pulling)?,
             None => {
@@ -157,6 +168,7 @@ struct Pulling<'a> {
     remote: &'a Remote,
     store: &'a Store,
     trusted: Trusted,
+    cancel: Arc<AtomicBool>,
     asked: BTreeSet<Digest>,
     wrong: usize,
     results: usize,
@@ -169,7 +181,8 @@ impl Pulling<'_> {
         if !self.asked.insert(key.clone()) {
             return Ok(false);
         }
-        match self.remote.pull(self.store, key, &self.trusted, &mut || true) {
+        let cancel = &self.cancel;
+        match self.remote.pull(self.store, key, &self.trusted, &mut || !cancel.load(Ordering::Relaxed)) {
             Ok(Some(pulled)) => {
                 println!("  {} {}", &key[..12], pulled.label);
                 self.results += pulled.results;
@@ -177,7 +190,11 @@ impl Pulling<'_> {
                 Ok(true)
             }
             Ok(None) => Ok(false),
-            Err(error @ RemoteError::Unreachable { .. }) => Err(failed(error)),
+            Err(error @ RemoteError::Interrupted) => {
+                project::print_error(&error);
+                Err(Exit::Interrupted)
+            }
+            Err(error @ (RemoteError::Unreachable { .. } | RemoteError::Refused { .. })) => Err(failed(error)),
             Err(error) => {
                 self.say(&error);
                 Ok(false)

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 #[cfg(feature = "train")]
 use std::sync::Arc;
+#[cfg(feature = "train")]
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
 
@@ -69,8 +71,8 @@ impl RemoteArguments {
 
 /// Waits until all is pushed, and says what came of it.
 #[cfg(feature = "train")]
-pub(super) fn conclude(session: &Session, interrupted: bool, json: bool, sink: &dyn Fn(Event)) {
-    let Summary { pulled, pushed, notices } = session.finish(interrupted);
+pub(super) fn conclude(session: &Session, cancel: &AtomicBool, json: bool, sink: &dyn Fn(Event)) {
+    let Summary { pulled, pushed, notices } = session.finish(&|| cancel.load(Ordering::Relaxed));
     for notice in notices {
         sink(Event::Notice { stage: "remote".into(), notice });
     }

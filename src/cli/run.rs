@@ -3,7 +3,6 @@
 use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
 use indexmap::IndexMap;
@@ -13,7 +12,7 @@ use super::project::Project;
 #[cfg(feature = "remote")]
 use super::remote::{self, RemoteArguments};
 use super::results::{Measured, measured, tables};
-use super::{Exit, FileArguments, StoreArguments, limits, project, publish, reproduction};
+use super::{Exit, FileArguments, StoreArguments, limits, project, publish, reproduction, signals};
 use crate::event::{Event, Notice};
 use crate::exec::{self, Machine, Options, RunReport};
 use crate::lang::ir::Program;
@@ -106,7 +105,8 @@ impl Run {
             }
         }
 
-        let run = Options::new(cancelled_by_signals())
+        let cancel = signals::cancelled();
+        let run = Options::new(cancel.clone())
             .map(|options| Options {
                 jobs: self.jobs.into(),
                 machine: Machine {
@@ -121,7 +121,7 @@ impl Run {
             .and_then(|options| exec::run(&plan, program, &project.source, &store, &options, &sink));
         #[cfg(feature = "remote")]
         if let Some(session) = &session {
-            remote::conclude(session, run.as_ref().is_ok_and(|report| report.interrupted), self.listening.json, &sink);
+            remote::conclude(session, &cancel, self.listening.json, &sink);
         }
         let report = match run {
             Ok(report) => ManuallyDrop::new(report),
@@ -183,19 +183,6 @@ impl Run {
         }
         if published.is_ok() && held { Exit::Ok } else { Exit::Failed }
     }
-}
-
-/// Set by ctrl-C or a request to terminate; a second one ends the program at once.
-fn cancelled_by_signals() -> Arc<AtomicBool> {
-    let cancel = Arc::new(AtomicBool::new(false));
-    let seen = cancel.clone();
-    // A handler can't be installed twice in a process; this is the only place that does.
-    let _ = ctrlc::set_handler(move || {
-        if seen.swap(true, Ordering::SeqCst) {
-            std::process::exit(Exit::Interrupted as i32);
-        }
-    });
-    cancel
 }
 
 /// The summary of each pipeline's last stage.

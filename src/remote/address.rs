@@ -101,9 +101,13 @@ fn use_ring() {
 
 /// An address as it may be shown.
 fn without_credentials(address: &str) -> String {
+    let (address, query) = match address.find(['?', '#']) {
+        Some(at) => (&address[..at], format!("{}***", &address[at..=at])),
+        None => (address, String::new()),
+    };
     match (address.find("://"), address.rfind('@')) {
-        (Some(scheme), Some(at)) if at > scheme => format!("{}***{}", &address[..scheme + 3], &address[at..]),
-        _ => address.to_owned(),
+        (Some(scheme), Some(at)) if at > scheme => format!("{}***{}{query}", &address[..scheme + 3], &address[at..]),
+        _ => format!("{address}{query}"),
     }
 }
 
@@ -131,6 +135,8 @@ mod tests {
     fn credentials_in_an_address_are_refused_and_not_repeated() {
         let error = refused("https://user:canary-7731@host/x");
         assert!(error.contains("credentials") && !error.contains("canary-7731"), "{error}");
+        let error = refused("https://host/x?token=canary-7731");
+        assert!(error.contains("host/x") && !error.contains("canary-7731"), "{error}");
     }
 
     #[test]

@@ -27,6 +27,15 @@ pub enum RemoteError {
     )]
     Unreachable { remote: String, why: String },
 
+    #[error("{remote} does not allow it: {why}")]
+    #[diagnostic(
+        code(ftp::remote::refused),
+        help(
+            "check the credentials in the environment and what they may do; S3 answers so, too, for what is not there, when they may not list the bucket (s3:ListBucket)"
+        )
+    )]
+    Refused { remote: String, why: String },
+
     #[error("{remote} can only be read")]
     #[diagnostic(code(ftp::remote::read_only), help("push to the place that the web server serves"))]
     ReadOnly { remote: String },

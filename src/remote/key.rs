@@ -34,7 +34,7 @@ impl SigningKey {
     pub fn place() -> Result<PathBuf, RemoteError> {
         match std::env::var_os(VARIABLE).filter(|value| !value.is_empty()) {
             // Not to be repeated in any message.
-            Some(value) if value.to_string_lossy().contains(SECRET) => Err(RemoteError::BadFile {
+            Some(value) if is_key(&value.to_string_lossy()) => Err(RemoteError::BadFile {
                 path: format!("${VARIABLE}").into(),
                 why: "the variable holds a key; write that into a file, and the file's path into the variable".into(),
             }),
@@ -165,6 +165,11 @@ impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the secret key of {}", self.public())
     }
+}
+
+/// Whether a text is a key by itself, or holds one.
+fn is_key(text: &str) -> bool {
+    text.contains(SECRET) || bytes::<32>(text.trim()).is_some()
 }
 
 /// Where a user's settings lie: `$XDG_CONFIG_HOME/ftp`, else `~/.config/ftp`.

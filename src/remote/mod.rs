@@ -21,8 +21,9 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
@@ -35,9 +36,13 @@ pub use session::{Session, Summary, Tally, divergent};
 pub use trust::Trusted;
 
 use crate::lang::world::Digest;
+use crate::store::{FileEntry, Store, StoreError};
 
 /// How often a transfer asks whether it is still wanted.
 const TICK: Duration = Duration::from_millis(100);
+
+/// How long a push that is stopped may take to take back what it had half done.
+const TIDYING: Duration = Duration::from_secs(3);
 
 /// Results that lie elsewhere.
 pub struct Remote {
@@ -115,16 +120,45 @@ impl Remote {
         work: impl Future<Output = Result<T, RemoteError>>,
         goes_on: &mut dyn FnMut() -> bool,
     ) -> Result<T, RemoteError> {
+        self.drive_to_stop(work, goes_on, None)
+    }
+
+    /// The same; work that looks at `stop` has a while to tidy up when it is not wanted any more.
+    fn drive_to_stop<T>(
+        &self,
+        work: impl Future<Output = Result<T, RemoteError>>,
+        goes_on: &mut dyn FnMut() -> bool,
+        stop: Option<&AtomicBool>,
+    ) -> Result<T, RemoteError> {
+        let mut until = None;
         self.runtime.block_on(async {
             tokio::pin!(work);
             loop {
                 match tokio::time::timeout(TICK, &mut work).await {
                     Ok(done) => return done,
-                    Err(_) if goes_on() => {}
-                    Err(_) => return Err(RemoteError::Interrupted),
+                    Err(_) if until.is_none() && goes_on() => {}
+                    Err(_) => {
+                        let Some(stop) = stop else { return Err(RemoteError::Interrupted) };
+                        stop.store(true, Ordering::Relaxed);
+                        if Instant::now() > *until.get_or_insert_with(|| Instant::now() + TIDYING) {
+                            return Err(RemoteError::Interrupted);
+                        }
+                    }
                 }
             }
         })
+    }
+
+    /// Where a file of a result lies in the store, after its content was digested beside what else is under way.
+    async fn verified(
+        &self,
+        store: &Store,
+        label: &str,
+        name: &str,
+        file: &FileEntry,
+    ) -> Result<PathBuf, StoreError> {
+        let (store, label, name, file) = (store.clone(), label.to_owned(), name.to_owned(), file.clone());
+        aside(move || store.verified(&label, &name, &file)).await
     }
 
     fn is_damaged(&self, digest: &Digest) -> bool {
@@ -133,6 +167,15 @@ impl Remote {
 
     fn note_damage(&self, digest: &Digest) {
         self.damaged.lock().unwrap_or_else(PoisonError::into_inner).insert(digest.clone());
+    }
+}
+
+/// Does what takes long without waiting for anything on another thread, so that time limits and leases are looked after.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        // The runtime outlives all that is driven on it, so nothing was cancelled.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
 

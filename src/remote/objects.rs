@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::StreamExt;
 use object_store::path::Path as Location;
@@ -37,7 +38,7 @@ impl Remote {
         let mut bytes = vec![];
         let mut chunks = found.into_stream();
         while let Some(chunk) = chunks.next().await {
-            bytes.extend_from_slice(&chunk.map_err(|error| self.unreachable(&error))?);
+            bytes.extend_from_slice(&chunk.map_err(|error| self.failed(&error))?);
             if bytes.len() as u64 > MANIFEST {
                 return Err(self.damaged_object(path, "it does not end".into()));
             }
@@ -57,7 +58,7 @@ impl Remote {
         let mut bytes = 0;
         let mut chunks = found.into_stream();
         while let Some(chunk) = chunks.next().await {
-            let chunk = chunk.map_err(|error| self.unreachable(&error))?;
+            let chunk = chunk.map_err(|error| self.failed(&error))?;
             bytes += chunk.len() as u64;
             if bytes > blob.bytes {
                 break;
@@ -77,11 +78,12 @@ impl Remote {
 
     pub(super) async fn write(&self, path: &str, bytes: Vec<u8>) -> Result<(), RemoteError> {
         let put = self.objects.put(&Location::from(path), PutPayload::from(bytes)).await;
-        put.map(drop).map_err(|error| self.unreachable(&error))
+        put.map(drop).map_err(|error| self.failed(&error))
     }
 
-    /// Puts a file's content among the blobs. What was not finished is no object.
-    pub(super) async fn upload(&self, blob: &FileEntry, from: &Path) -> Result<(), RemoteError> {
+    /// Puts a file's content among the blobs, until it is to `stop`. What was not finished is no object, and what was put of it is
+    /// taken back.
+    pub(super) async fn upload(&self, blob: &FileEntry, from: &Path, stop: &AtomicBool) -> Result<(), RemoteError> {
         let path = blob_path(&blob.digest);
         let mut file = File::open(from).map_err(RemoteError::io("read", from))?;
         if blob.bytes <= PART {
@@ -91,22 +93,25 @@ impl Remote {
         }
         let part = PART.max(blob.bytes.div_ceil(PARTS));
         let upload = self.objects.put_multipart(&Location::from(path)).await;
-        let upload = upload.map_err(|error| self.unreachable(&error))?;
+        let upload = upload.map_err(|error| self.failed(&error))?;
         let mut writing = WriteMultipart::new_with_chunk_size(upload, usize::try_from(part).unwrap_or(usize::MAX));
         let mut buffer = vec![0; 1 << 20];
         let copied = loop {
+            if stop.load(Ordering::Relaxed) {
+                break Err(RemoteError::Interrupted);
+            }
             let read = match file.read(&mut buffer) {
                 Ok(0) => break Ok(()),
                 Ok(read) => read,
                 Err(error) => break Err(RemoteError::io("read", from)(error)),
             };
             if let Err(error) = writing.wait_for_capacity(AT_ONCE).await {
-                break Err(self.unreachable(&error));
+                break Err(self.failed(&error));
             }
             writing.write(&buffer[..read]);
         };
         match copied {
-            Ok(()) => writing.finish().await.map(drop).map_err(|error| self.unreachable(&error)),
+            Ok(()) => writing.finish().await.map(drop).map_err(|error| self.failed(&error)),
             Err(error) => {
                 // Where this fails, too, the service forgets the parts in its own time.
                 let _ = writing.abort().await;
@@ -119,7 +124,7 @@ impl Remote {
         match self.objects.get_opts(&Location::from(path), options).await {
             Ok(found) => Ok(Some(found)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(self.unreachable(&error)),
+            Err(error) => Err(self.failed(&error)),
         }
     }
 
@@ -128,7 +133,7 @@ impl Remote {
     }
 
     /// The causes from the outermost in, each once, in one line.
-    fn unreachable(&self, error: &object_store::Error) -> RemoteError {
+    fn failed(&self, error: &object_store::Error) -> RemoteError {
         let mut why = String::new();
         let mut cause: Option<&dyn std::error::Error> = Some(error);
         while let Some(one) = cause {
@@ -139,6 +144,12 @@ impl Remote {
             cause = one.source();
         }
         let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
-        RemoteError::Unreachable { remote: self.name.clone(), why: why.chars().take(400).collect() }
+        let (remote, why) = (self.name.clone(), why.chars().take(400).collect());
+        match error {
+            object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
+                RemoteError::Refused { remote, why }
+            }
+            _ => RemoteError::Unreachable { remote, why },
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::signed::Signed;
-use super::{Remote, RemoteError, Trusted, output_path, result_path};
+use super::{Remote, RemoteError, Trusted, aside, output_path, result_path};
 use crate::lang::world::Digest;
 use crate::store::{FileEntry, JOURNAL, Store};
 
@@ -37,9 +37,15 @@ impl Remote {
         let Some((chain, bytes)) = self.drive(self.bring(store, key, trusted, &contents), goes_on)? else {
             return Ok(None);
         };
-        let manifests: Vec<&[u8]> = chain.iter().map(|signed| &signed.bytes[..]).collect();
-        store.receive(&manifests, &contents)?;
-        Ok(Some(Pulled { label: chain[0].manifest.label.clone(), results: chain.len(), bytes }))
+        let (label, results) = (chain[0].manifest.label.clone(), chain.len());
+        let (to, files) = (store.clone(), contents.clone());
+        let receive = move || {
+            let manifests: Vec<&[u8]> = chain.iter().map(|signed| &signed.bytes[..]).collect();
+            to.receive(&manifests, &files)
+        };
+        // Digests everything once more, which may take its time.
+        self.drive(async { Ok(aside(receive).await?) }, goes_on)?;
+        Ok(Some(Pulled { label, results, bytes }))
     }
 
     /// The manifests of a result and of what it is a delta of, with their files in the directory `contents`; and how many
@@ -71,7 +77,7 @@ impl Remote {
         for signed in &chain {
             for (name, file) in signed.manifest.blobs() {
                 let to = contents.join(&file.digest);
-                if to.exists() || self.is_here(store, &signed.manifest.label, name, file, &to) {
+                if to.exists() || self.is_here(store, &signed.manifest.label, name, file, &to).await {
                     continue;
                 }
                 if self.download(file, &to).await? {
@@ -85,8 +91,8 @@ impl Remote {
     }
 
     /// What the store has whole is not transferred.
-    fn is_here(&self, store: &Store, label: &str, name: &str, file: &FileEntry, to: &Path) -> bool {
-        let here = store.verified(label, name, file);
+    async fn is_here(&self, store: &Store, label: &str, name: &str, file: &FileEntry, to: &Path) -> bool {
+        let here = self.verified(store, label, name, file).await;
         here.is_ok_and(|path| std::fs::hard_link(path, to).is_ok())
     }
 }

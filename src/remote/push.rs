@@ -1,5 +1,7 @@
 //! From a store to a remote.
 
+use std::sync::atomic::AtomicBool;
+
 use super::signed::sign;
 use super::{Remote, RemoteError, SigningKey, Trusted, blob_path, output_path, result_path};
 use crate::lang::world::Digest;
@@ -43,16 +45,23 @@ impl Remote {
         goes_on: &mut dyn FnMut() -> bool,
     ) -> Result<Pushed, RemoteError> {
         self.prepare()?;
-        let closure = store.closure(keys)?;
         let mut pushed = Pushed::default();
-        // What others are deltas of stands behind them.
-        for sent in closure.iter().rev() {
-            self.drive(self.give(store, sent, terms, &mut pushed), goes_on)?;
+        let stop = AtomicBool::new(false);
+        // What others are deltas of comes before them: a result never lies there without.
+        for sent in &store.closure(keys)? {
+            self.drive_to_stop(self.give(store, sent, terms, &mut pushed, &stop), goes_on, Some(&stop))?;
         }
         Ok(pushed)
     }
 
-    async fn give(&self, store: &Store, sent: &Sent, terms: Terms<'_>, pushed: &mut Pushed) -> Result<(), RemoteError> {
+    async fn give(
+        &self,
+        store: &Store,
+        sent: &Sent,
+        terms: Terms<'_>,
+        pushed: &mut Pushed,
+        stop: &AtomicBool,
+    ) -> Result<(), RemoteError> {
         let Sent { manifest, bytes } = sent;
         let (result, output) = (result_path(&manifest.key), output_path(&manifest.output));
         let there = match self.accepted(&result, terms, |one| one.key == manifest.key).await? {
@@ -71,13 +80,13 @@ impl Remote {
             if !replace && self.size(&blob_path(&file.digest)).await? == Some(file.bytes) {
                 continue;
             }
-            let path = match store.verified(&manifest.label, name, file) {
+            let path = match self.verified(store, &manifest.label, name, file).await {
                 // Nobody needs it.
                 Err(StoreError::Missing { .. }) if name == JOURNAL => continue,
                 path => path?,
             };
             whole = false;
-            self.upload(file, &path).await?;
+            self.upload(file, &path, stop).await?;
             pushed.bytes += file.bytes;
         }
         if there && whole && !terms.replace {

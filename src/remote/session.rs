@@ -18,6 +18,9 @@ use crate::store::{Elsewhere, Store};
 /// For how long a remote that can't be reached is not asked again.
 const PAUSE: Duration = Duration::from_secs(60);
 
+/// How often the end of a run that waits for its last results asks whether it is to.
+const TICK: Duration = Duration::from_millis(50);
+
 /// What a run does with a remote.
 #[derive(Debug)]
 pub struct Session {
@@ -38,21 +41,31 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    out_of_reach: Option<Instant>,
+    /// Since when it could not be reached, to pull and to push.
+    out_of_reach: [Option<Instant>; 2],
     /// Of which failures a person has been told, and how many more there were.
     told: BTreeMap<String, Counted>,
     /// From the thread that pushes.
     notices: Vec<Notice>,
     pulled: Tally,
     pushed: Tally,
-    /// Results that were not looked for, or not pushed, while it was out of reach.
-    skipped: usize,
+    /// Results that were not looked for, and not pushed, while it was out of reach.
+    skipped: [usize; 2],
+    /// Results that were not pushed because the run was stopped.
+    unpushed: usize,
 }
 
 #[derive(Debug, Clone)]
 struct Counted {
     code: String,
     more: usize,
+}
+
+/// Which way results go.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    Pull,
+    Push,
 }
 
 /// Results and bytes that were moved.
@@ -87,12 +100,15 @@ impl Session {
         &self.shared.remote
     }
 
-    /// Waits until all is pushed, unless the run was `cancelled`, and says what came of it.
-    pub fn finish(&self, cancelled: bool) -> Summary {
-        self.shared.stopped.store(cancelled, Ordering::Relaxed);
+    /// Waits until all is pushed, or the run is `cancelled`, and says what came of it.
+    pub fn finish(&self, cancelled: &dyn Fn() -> bool) -> Summary {
         let pushing = self.pushing.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some((sender, thread)) = pushing {
             drop(sender);
+            while !thread.is_finished() {
+                self.shared.stopped.store(cancelled(), Ordering::Relaxed);
+                std::thread::sleep(TICK);
+            }
             // A panic there has been shown; what it did not push is not there.
             let _ = thread.join();
         }
@@ -102,13 +118,19 @@ impl Session {
         for Counted { code, more } in state.told.values().filter(|counted| counted.more > 0) {
             notices.push(Notice::new(
                 code.clone(),
-                format!("{more} more results in {remote} were not used for that reason"),
+                format!("{more} more results were not taken from {remote}, or not given to it, for that reason"),
             ));
         }
-        if state.skipped > 0 {
-            let message =
-                format!("{} results were not looked for in {remote}, or not pushed, meanwhile", state.skipped);
-            notices.push(Notice::new("ftp::remote::unreachable", message));
+        let [unasked, unpushed] = state.skipped;
+        for (count, what) in [(unasked, "looked for in"), (unpushed, "pushed to")] {
+            if count > 0 {
+                let message = format!("{count} results were not {what} {remote} meanwhile");
+                notices.push(Notice::new("ftp::remote::unreachable", message));
+            }
+        }
+        if state.unpushed > 0 {
+            let message = format!("{} results were not pushed to {remote}: the run was stopped", state.unpushed);
+            notices.push(Notice::new("ftp::remote::interrupted", message));
         }
         Summary { pulled: state.pulled, pushed: state.pushed, notices }
     }
@@ -117,7 +139,7 @@ impl Session {
 impl Elsewhere for Session {
     fn fetch(&self, store: &Store, key: &Digest, goes_on: &mut dyn FnMut() -> bool, tell: &dyn Fn(Notice)) {
         let shared = &self.shared;
-        if shared.is_out_of_reach() {
+        if shared.is_out_of_reach(Way::Pull) {
             return;
         }
         match shared.remote.pull(store, key, &shared.trusted, goes_on) {
@@ -128,7 +150,7 @@ impl Elsewhere for Session {
             }
             Ok(None) => {}
             Err(error) => {
-                if let Some(notice) = shared.failed(&error) {
+                if let Some(notice) = shared.failed(&error, Way::Pull) {
                     tell(notice);
                 }
             }
@@ -148,7 +170,11 @@ impl Shared {
         let terms = Terms { trusted: &self.trusted, key: self.key.as_ref(), replace: false };
         for (store, key) in receiver {
             let stopped = || self.stopped.load(Ordering::Relaxed);
-            if stopped() || self.is_out_of_reach() {
+            if stopped() {
+                self.state().unpushed += 1;
+                continue;
+            }
+            if self.is_out_of_reach(Way::Push) {
                 continue;
             }
             let pushed = self.remote.push(&store, &[key], terms, &mut || !stopped());
@@ -160,7 +186,11 @@ impl Shared {
                     let label = pushed.divergent.first();
                     label.map(|label| divergent(&self.remote, label))
                 }
-                Err(error) => self.failed(error),
+                Err(RemoteError::Interrupted) => {
+                    self.state().unpushed += 1;
+                    None
+                }
+                Err(error) => self.failed(error, Way::Push),
             };
             self.state().notices.extend(notice);
         }
@@ -168,16 +198,17 @@ impl Shared {
 
     /// What to tell of a failure: the first of its kind in full, others are counted. What is damaged or missing is always
     /// told: each time something else is.
-    fn failed(&self, error: &RemoteError) -> Option<Notice> {
+    fn failed(&self, error: &RemoteError, way: Way) -> Option<Notice> {
         let code = error.code().map_or_else(String::new, |code| code.to_string());
         let kind = match error {
             RemoteError::Interrupted => return None,
             RemoteError::Unreachable { .. } => {
-                self.state().out_of_reach = Some(Instant::now());
+                self.state().out_of_reach[way as usize] = Some(Instant::now());
                 None
             }
             RemoteError::Untrusted { signer, .. } => Some(format!("{code} {signer}")),
-            RemoteError::Unsigned { .. } => Some(code.clone()),
+            RemoteError::Unsigned { .. } | RemoteError::ReadOnly { .. } => Some(code.clone()),
+            RemoteError::Refused { .. } => Some(format!("{code} {way:?}")),
             _ => None,
         };
         if let Some(kind) = kind {
@@ -193,10 +224,10 @@ impl Shared {
     }
 
     /// Whether it was out of reach just now; the result that is asked for counts as not looked for then.
-    fn is_out_of_reach(&self) -> bool {
+    fn is_out_of_reach(&self, way: Way) -> bool {
         let mut state = self.state();
-        let now = state.out_of_reach.is_some_and(|since| since.elapsed() < PAUSE);
-        state.skipped += usize::from(now);
+        let now = state.out_of_reach[way as usize].is_some_and(|since| since.elapsed() < PAUSE);
+        state.skipped[way as usize] += usize::from(now);
         now
     }
 

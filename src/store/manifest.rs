@@ -107,14 +107,15 @@ impl Manifest {
         let body = body(bytes).ok_or("it is not what was written")?;
         let Rest { schema, key, method, version, label, output, artifact, base, files, summary, record } =
             serde_json::from_slice(body).map_err(|error| error.to_string())?;
-        let pre_image = PreImage::default();
+        let (pre_image, label) = (PreImage::default(), printable(label));
         Ok(Self { schema, key, method, version, label, pre_image, output, artifact, base, files, summary, record })
     }
 
     /// Reads what the store wrote, here or elsewhere; the error says what is wrong with it.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
         let body = body(bytes).ok_or("it is not what was written")?;
-        let manifest: Self = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+        let mut manifest: Self = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+        manifest.label = printable(manifest.label);
         let output = Self::output_digest(manifest.artifact, &manifest.files, manifest.base.as_ref(), &manifest.summary);
         if output != manifest.output {
             return Err("its output digest does not fit".into());
@@ -133,6 +134,11 @@ impl Manifest {
             None => Ok(()),
         }
     }
+}
+
+/// A label may come from elsewhere, and is shown on terminals.
+fn printable(label: String) -> String {
+    if label.contains(char::is_control) { label.replace(char::is_control, "\u{fffd}") } else { label }
 }
 
 /// Whether a text is a digest as the store writes it.

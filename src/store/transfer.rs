@@ -1,6 +1,6 @@
 //! Results on their way from one store to another.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ pub struct Sent {
 }
 
 impl Store {
-    /// Results with everything that they are deltas of, each once.
+    /// Results with everything that they are deltas of, each once, and behind what it is a delta of.
     ///
     /// # Errors
     /// When one of them is not there.
@@ -41,6 +41,14 @@ impl Store {
             }
             at += 1;
         }
+        let bases: BTreeMap<Digest, Option<Digest>> =
+            all.iter().map(|one| (one.manifest.output.clone(), one.manifest.base.clone())).collect();
+        // A base is named by a digest that its own manifest enters, so there are no circles.
+        let below = |one: &Sent| {
+            let next = |base: &&Digest| bases.get(*base)?.as_ref();
+            std::iter::successors(one.manifest.base.as_ref(), |base| next(base)).count()
+        };
+        all.sort_by_cached_key(below);
         Ok(all)
     }
 
