@@ -150,13 +150,7 @@ impl Remote {
     }
 
     /// Where a file of a result lies in the store, after its content was digested beside what else is under way.
-    async fn verified(
-        &self,
-        store: &Store,
-        label: &str,
-        name: &str,
-        file: &FileEntry,
-    ) -> Result<PathBuf, StoreError> {
+    async fn verified(&self, store: &Store, label: &str, name: &str, file: &FileEntry) -> Result<PathBuf, StoreError> {
         let (store, label, name, file) = (store.clone(), label.to_owned(), name.to_owned(), file.clone());
         aside(move || store.verified(&label, &name, &file)).await
     }
