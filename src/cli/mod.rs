@@ -61,7 +61,7 @@ enum Exit {
     Failed = 1,
     Usage = 2,
     WrongFile = 3,
-    #[cfg_attr(not(feature = "train"), expect(dead_code, reason = "only a run is interrupted"))]
+    #[cfg_attr(not(any(feature = "train", feature = "remote")), expect(dead_code, reason = "only runs and transfers are interrupted"))]
     Interrupted = 130,
 }
 

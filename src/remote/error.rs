@@ -64,14 +64,14 @@ pub enum RemoteError {
         code(ftp::remote::untrusted),
         help("compare the fingerprint with its owner's `ftp key show`, then: ftp key trust NAME {signer}")
     )]
-    Untrusted { remote: String, object: String, signer: PublicKey },
+    Untrusted { remote: String, object: String, signer: Box<PublicKey> },
 
     #[error("{object} in {remote} is not what {} has signed, and was not used", signer.fingerprint())]
     #[diagnostic(
         code(ftp::remote::forged),
         help("somebody or something has changed it; find out who writes to the remote")
     )]
-    Forged { remote: String, object: String, signer: PublicKey },
+    Forged { remote: String, object: String, signer: Box<PublicKey> },
 
     #[error("there is no signing key at {}", path.display())]
     #[diagnostic(code(ftp::key::none), help("`ftp key new` makes one"))]

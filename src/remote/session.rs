@@ -21,12 +21,15 @@ const PAUSE: Duration = Duration::from_secs(60);
 /// How often the end of a run that waits for its last results asks whether it is to.
 const TICK: Duration = Duration::from_millis(50);
 
+/// Results on their way, and the thread that pushes them.
+type Pushing = (Sender<(Store, Digest)>, JoinHandle<()>);
+
 /// What a run does with a remote.
 #[derive(Debug)]
 pub struct Session {
     shared: Arc<Shared>,
     /// What is to be pushed, and the thread that does it beside the next stages; none when nothing is.
-    pushing: Mutex<Option<(Sender<(Store, Digest)>, JoinHandle<()>)>>,
+    pushing: Mutex<Option<Pushing>>,
 }
 
 #[derive(Debug)]

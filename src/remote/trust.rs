@@ -84,12 +84,12 @@ impl Trusted {
             return if self.anyone { Ok(()) } else { Err(RemoteError::Unsigned { remote, object }) };
         };
         if !signer.has_signed(&signed.bytes, signature) {
-            return Err(RemoteError::Forged { remote, object, signer: *signer });
+            return Err(RemoteError::Forged { remote, object, signer: Box::new(*signer) });
         }
         if self.anyone || self.keys.iter().any(|(_, key)| key == signer) {
             return Ok(());
         }
-        Err(RemoteError::Untrusted { remote, object, signer: *signer })
+        Err(RemoteError::Untrusted { remote, object, signer: Box::new(*signer) })
     }
 }
 
