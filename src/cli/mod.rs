@@ -61,7 +61,10 @@ enum Exit {
     Failed = 1,
     Usage = 2,
     WrongFile = 3,
-    #[cfg_attr(not(any(feature = "train", feature = "remote")), expect(dead_code, reason = "only runs and transfers are interrupted"))]
+    #[cfg_attr(
+        not(any(feature = "train", feature = "remote")),
+        expect(dead_code, reason = "only runs and transfers are interrupted")
+    )]
     Interrupted = 130,
 }
 

@@ -94,6 +94,11 @@ impl Place {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ftp"));
         command.current_dir(self.path()).env("FTP_STORE", self.at("store")).args(arguments);
+        // A user of its own, with no key and no remote unless the test gives one.
+        command.env("XDG_CONFIG_HOME", self.at("config"));
+        for name in ["FTP_REMOTE", "FTP_SIGNING_KEY", "FTP_TRUST"] {
+            command.env_remove(name);
+        }
         command
     }
 

@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, mpsc};
 
 use hyper_util::rt::TokioIo;
@@ -67,7 +67,7 @@ impl Web {
 }
 
 /// One request a connection.
-fn answer(mut socket: TcpStream, files: &PathBuf, heard: &Mutex<Vec<String>>) -> std::io::Result<()> {
+fn answer(mut socket: TcpStream, files: &Path, heard: &Mutex<Vec<String>>) -> std::io::Result<()> {
     let mut lines = BufReader::new(socket.try_clone()?).lines();
     let request = lines.next().transpose()?.unwrap_or_default();
     while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}

@@ -1,0 +1,111 @@
+//! What is to stay secret is nowhere.
+#![cfg(all(feature = "train", feature = "remote"))]
+
+mod machines;
+mod place;
+mod servers;
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use machines::{Machine, SECRET, STAGES, Shelf, files};
+use tempfile::TempDir;
+
+/// Everything that a run, its reports and its remote write and say is searched for what is to stay secret, and so is what
+/// its processes were started with.
+#[test]
+fn secrets_are_nowhere() {
+    let (buckets, logs) = (Shelf::new(), TempDir::new().expect("a directory"));
+    let mut machine = Machine::that_signs().with_s3(buckets.0.path());
+    let signing = fs::read_to_string(machine.place.at("config/ftp/signing.key")).expect("written by `ftp key new`");
+    let signing = signing.lines().find_map(|line| line.strip_prefix("ed25519-secret:")).expect("a key").to_owned();
+    // Outside of what is searched.
+    fs::rename(machine.place.at("config/ftp/signing.key"), logs.path().join("signing.key")).expect("moved");
+    machine.environment.push(("FTP_SIGNING_KEY", logs.path().join("signing.key").display().to_string()));
+    let canaries = [SECRET, &signing];
+
+    let mut said: Vec<u8> = vec![];
+    let mut run = machine
+        .command("run p.ftp --json --junit junit.xml --tensorboard board --push --remote s3://results/canaries -j 2");
+    let mut run = run
+        .stdout(fs::File::create(logs.path().join("out")).expect("made"))
+        .stderr(fs::File::create(logs.path().join("err")).expect("made"))
+        .spawn()
+        .expect("ftp starts");
+    let mut children = 0;
+    let status = loop {
+        if let Some(status) = run.try_wait().expect("known") {
+            break status;
+        }
+        for process in children_of(run.id()) {
+            children += 1;
+            for file in ["cmdline", "environ"] {
+                said.extend(fs::read(process.join(file)).unwrap_or_default());
+            }
+        }
+        said.extend(fs::read(format!("/proc/{}/cmdline", run.id())).unwrap_or_default());
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    assert!(status.success() && children > 0, "{status}, {children} looks at children");
+
+    for words in [
+        "report -o report.html",
+        "log",
+        "log full",
+        "show full",
+        "show full --json",
+        "plan p.ftp --json",
+        "graph p.ftp",
+        "cache ls",
+        "doctor",
+        "bundle p.ftp --results -o all.tar",
+        "publish full out/again",
+        "key show",
+        "run p.ftp --set rate=1",
+        "pull p.ftp --from s3://results/other",
+        "push p.ftp --to s3://results/other",
+        "push p.ftp --to https://user:canary-5b2e-of-the-secret-access-key@host/x",
+    ] {
+        let output = machine.command(words).output().expect("ftp starts");
+        said.extend(output.stdout);
+        said.extend(output.stderr);
+    }
+    // Where a key is written in place of a path, as one may by mistake.
+    let output =
+        machine.command("push p.ftp --to s3://results").env("FTP_SIGNING_KEY", &signing).output().expect("starts");
+    said.extend(output.stdout.iter().chain(&output.stderr));
+
+    let mut searched = 0;
+    let of_machine = files(machine.place.path());
+    let all = of_machine
+        .iter()
+        .chain(&files(buckets.0.path()))
+        .chain(&[logs.path().join("out"), logs.path().join("err")])
+        .map(|path| (path.display().to_string(), fs::read(path).expect("read")))
+        .collect::<Vec<_>>();
+    for (name, content) in all.iter().map(|(name, content)| (name.as_str(), content)).chain([("what was said", &said)])
+    {
+        for canary in canaries {
+            let found = content.windows(canary.len()).any(|window| window == canary.as_bytes());
+            assert!(!found && !name.contains(canary), "a secret is in {name}");
+        }
+        searched += content.len();
+    }
+    println!(
+        "{searched} bytes in {} files and {} bytes of output, arguments and environments searched",
+        all.len(),
+        said.len()
+    );
+    assert!(files(buckets.0.path()).len() > STAGES, "it was pushed");
+}
+
+/// The directories in `/proc` of the processes that a process has started.
+fn children_of(process: u32) -> Vec<PathBuf> {
+    let all = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
+    all.filter(|path| {
+        let status = fs::read_to_string(path.join("status")).unwrap_or_default();
+        status.lines().any(|line| line == format!("PPid:\t{process}"))
+    })
+    .collect()
+}
