@@ -4,6 +4,8 @@
 //! `docs/architecture.md` is the map.
 
 pub mod event;
+#[cfg(feature = "remote")]
+pub mod net;
 pub mod random;
 pub mod syntax;
 

@@ -103,6 +103,7 @@ fn run_all(program: &Program, store: &Store, cancel: &Arc<AtomicBool>, sink: &dy
         keep_going: false,
         retries: 0,
         elsewhere: None,
+        withheld: vec![],
     };
     run(&Plan::new(program, "cpu"), program, &source(), store, &options, sink).expect("the run begins")
 }

@@ -33,6 +33,8 @@ const WITHOUT_EXAMPLES: &[(&str, &str)] = &[
     ("ftp::module::not_fetched", "tested in modules.rs"),
     ("ftp::module::changed_tree", "tested in modules.rs"),
     ("ftp::module::bad_lock", "tested in modules.rs"),
+    ("ftp::hub::not_fetched", "tested in hub.rs"),
+    ("ftp::hub::changed", "tested in hub.rs"),
     ("ftp::module::no_files", "only a module of the standard library could be wrong so"),
     ("ftp::data::unreadable_file", "needs a file its owner may not read"),
 ];

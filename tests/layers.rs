@@ -5,7 +5,7 @@ use std::path::Path;
 
 /// From the bottom to the top, as docs/architecture.md lists them.
 const LAYERS: &[&[&str]] = &[
-    &["event", "random"],
+    &["event", "net", "random"],
     &["syntax"],
     &["lang"],
     &["plan"],

@@ -87,6 +87,7 @@ fn bring_about(store: &Store, number: u32, sink: &dyn Fn(Event)) -> Vec<String> 
         keep_going: false,
         retries: 0,
         elsewhere: None,
+        withheld: vec![],
     };
     let program = numbered(number);
     let report = run(&Plan::new(&program, "cpu"), &program, &source(), store, &options, sink).expect("it begins");

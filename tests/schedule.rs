@@ -91,6 +91,7 @@ fn options(jobs: usize, keep_going: bool, retries: u32) -> Options {
         keep_going,
         retries,
         elsewhere: None,
+        withheld: vec![],
     }
 }
 

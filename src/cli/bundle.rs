@@ -8,6 +8,7 @@ use super::project::Project;
 use super::{Exit, FileArguments, StoreArguments, project};
 use crate::archive::{self, ArchiveError, Contents, LeftOut, Opened, Packed};
 use crate::data::digest;
+use crate::data::pinned::HubModel;
 use crate::exec::{self, Status};
 use crate::modules::{Lock, lock, shelf};
 use crate::plan::Plan;
@@ -81,11 +82,12 @@ impl Bundle {
                 contents.files.push(root.file(path)?);
             }
         }
-        let modules = Lock::read(directory).map_err(failed)?.modules;
-        if !modules.is_empty() {
+        let lock = Lock::read(directory).map_err(failed)?;
+        let modules = &lock.modules;
+        if lock != Lock::default() {
             contents.files.push(root.file(&directory.join(lock::NAME))?);
         }
-        for pin in &modules {
+        for pin in modules {
             // One that the file no longer uses need not be on this machine.
             let Some(from) = shelf::find(directory, &shelf::cache(), pin).map_err(failed)? else { continue };
             let to = directory.join(shelf::VENDOR).join(from.file_name().unwrap_or_default());
@@ -95,8 +97,20 @@ impl Bundle {
             }
         }
         for node in &project.program.nodes {
-            for file in node.source.iter().flat_map(|facts| &facts.files) {
-                let path = root.path_of(&file.path);
+            let pin = HubModel::in_plan(node);
+            let pin = pin.and_then(|model| lock.find_model(&model.name, &model.revision).cloned());
+            // Where `ftp vendor` would put it.
+            let vendored = pin.map(|pin| directory.join(shelf::VENDOR).join(shelf::model_name(&pin.hub, &pin.commit)));
+            let files = node.source.iter().flat_map(|facts| &facts.files);
+            if let Some((to, first)) = vendored.as_ref().zip(files.clone().next()).filter(|_| !self.no_data) {
+                let path = root.path_of(&to.join(shelf::SOURCE)).ok_or_else(|| outside(to, &root))?;
+                contents.files.push(Packed { path, ..packed(&first.path.with_file_name(shelf::SOURCE))? });
+            }
+            for file in files {
+                let path = match (&vendored, file.path.file_name()) {
+                    (Some(to), Some(name)) => root.path_of(&to.join(name)),
+                    _ => root.path_of(&file.path),
+                };
                 let (digest, bytes, from) = (file.digest.clone(), file.bytes, file.path.clone());
                 match path {
                     Some(path) if !self.no_data => contents.files.push(Packed { path, from, digest, bytes }),

@@ -3,10 +3,12 @@
 use std::path::{Component, Path};
 
 use super::project::Project;
+use crate::data::pinned::HubModel;
 use crate::exec::RunReport;
 use crate::lang::ir::{Node, Publication};
 use crate::lang::value::Value;
 use crate::methods;
+use crate::modules::Lock;
 use crate::plan::Plan;
 use crate::plan::reproduce::{self, Place, Request};
 use crate::report::card::Card;
@@ -46,6 +48,13 @@ pub(super) fn beside(
 
 /// Where a source lies, as seen from the project's directory.
 pub(super) fn place(project: &Project, node: &Node) -> Place {
+    if let Some(model) = HubModel::in_plan(node) {
+        let pin = Lock::read(&project.directory).ok();
+        let pin = pin.as_ref().and_then(|lock| lock.find_model(&model.name, &model.revision));
+        // It was read from where its pin says.
+        let commit = pin.map_or(model.revision, |pin| pin.commit.clone());
+        return Place::Hub { name: model.name, commit };
+    }
     let Some(Value::String(path)) = node.parameters.get("path").map(|parameter| &parameter.value) else {
         return Place::Outside(node.label.clone());
     };

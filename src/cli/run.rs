@@ -116,6 +116,7 @@ impl Run {
                 keep_going: self.keep_going,
                 retries: self.retries,
                 elsewhere,
+                withheld: program.secrets(),
                 ..options
             })
             .and_then(|options| exec::run(&plan, program, &project.source, &store, &options, &sink));

@@ -15,26 +15,28 @@ use crate::lang::world::{SourceError, SourceFacts, SourceFile};
 const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 
-/// Checks a model directory and digests what decides what the model is.
-pub(super) fn describe(directory: &Path, path: &str) -> Result<SourceFacts, Vec<SourceError>> {
-    let root = directory.join(path);
+/// Checks a model directory and digests what decides what the model is. `path` is how it is shown.
+///
+/// # Errors
+/// All that is missing, damaged or of no use in it.
+pub fn describe(root: &Path, path: &str) -> Result<SourceFacts, Vec<SourceError>> {
     if !root.is_dir() {
         return Err(vec![problem(
             "ftp::data::missing_model",
             Some("path"),
             format!("{path} is not a directory"),
             "no model there",
-            format!("ftp downloads nothing: fetch the model first, e.g. `hf download NAME --local-dir {path}`"),
+            "name a directory that holds a model, or a model of the Hugging Face hub with its revision: `hf(\"NAME\", revision = \"main\")`",
         )]);
     }
     let (mut errors, mut notices) = (Vec::new(), Vec::new());
     let mut names = vec!["config.json".to_string()];
-    let architecture = architecture(&root, path).map_err(|error| errors.push(error)).ok();
-    match weights(&root, path) {
+    let architecture = architecture(root, path).map_err(|error| errors.push(error)).ok();
+    match weights(root, path) {
         Ok(weights) => names.extend(weights),
         Err(error) => errors.push(error),
     }
-    match tokenizer(&root, path, &mut notices) {
+    match tokenizer(root, path, &mut notices) {
         Ok(tokenizer) => names.extend(tokenizer),
         Err(error) => errors.push(error),
     }

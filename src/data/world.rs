@@ -6,7 +6,9 @@ use super::error::problem;
 use super::memo::{Asked, Memo};
 use super::options::Options;
 use super::paths;
+use super::pinned::{self, HubModel};
 use super::{labelled, model, text};
+use crate::lang::value::Value;
 use crate::lang::world::{ModuleRequest, ModuleText, SourceError, SourceFacts, SourceRequest, World};
 use crate::modules;
 use crate::modules::{Lock, ModuleError, shelf};
@@ -31,13 +33,25 @@ impl FileWorld {
 impl World for FileWorld {
     fn describe(&self, request: &SourceRequest) -> Result<SourceFacts, Vec<SourceError>> {
         let options = Options::new(&request.method, &request.parameters).map_err(|error| vec![error])?;
-        let directory = self.directory.join(&request.directory);
+        let pinned = HubModel::asked(request).map(|model| pinned::find(&self.directory, self.lock.as_ref(), &model));
+        let pinned = pinned.transpose().map_err(|error| vec![error])?;
+        let directory = match &pinned {
+            Some((directory, _)) => directory.clone(),
+            None => self.directory.join(&request.directory),
+        };
         let memo = self.memo.as_ref();
-        let asked = memo.and_then(|memo| memo.ask(request, &directory, &files(request, &directory, &options)?));
+        let files = || match &pinned {
+            Some((directory, _)) => all_in(directory),
+            None => files(request, &directory, &options),
+        };
+        let asked = memo.and_then(|memo| memo.ask(request, &directory, &files()?));
         if let Some(facts) = asked.as_ref().and_then(Asked::answer) {
             return Ok(facts);
         }
-        let found = describe(request, &directory, &options)?;
+        let found = match &pinned {
+            Some((directory, pin)) => pinned::describe(directory, pin)?,
+            None => describe(request, &directory, &options)?,
+        };
         if let Some(asked) = asked {
             asked.remember(&found);
         }
@@ -59,7 +73,14 @@ fn describe(request: &SourceRequest, directory: &Path, options: &Options) -> Res
     match request.method.as_str() {
         "text" => text::describe(directory, options),
         "labelled" | "pairs" => labelled::describe(directory, options),
-        "hf" => model::describe(directory, &options.path),
+        "hf" if request.parameters.get("token").is_some_and(|token| *token != Value::None) => Err(vec![problem(
+            "ftp::hub::no_revision",
+            Some("token"),
+            "a `token` is for a model of the Hugging Face hub, and this is a directory",
+            "not used",
+            "write the revision too, `revision = \"main\"`, or leave `token` out",
+        )]),
+        "hf" => model::describe(&directory.join(&options.path), &options.path),
         other => Err(vec![problem(
             "ftp::data::unknown_source",
             None,
@@ -75,7 +96,11 @@ fn files(request: &SourceRequest, directory: &Path, options: &Options) -> Option
     if request.method != "hf" {
         return Some(paths::find(directory, &options.path).ok()?.into_iter().map(|found| found.path).collect());
     }
-    let entries = std::fs::read_dir(directory.join(&options.path)).ok()?;
+    all_in(&directory.join(&options.path))
+}
+
+fn all_in(directory: &Path) -> Option<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(directory).ok()?;
     let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
     files.sort();
     Some(files)
@@ -158,7 +183,7 @@ fn found(file: &Path, name: String, text: String, within: &Path) -> ModuleText {
     ModuleText { key, name, text, directory }
 }
 
-fn module_problem(error: &ModuleError) -> SourceError {
+pub(super) fn module_problem(error: &ModuleError) -> SourceError {
     let code = match error {
         ModuleError::BadLock { .. } => "ftp::module::bad_lock",
         ModuleError::ChangedTree { .. } => "ftp::module::changed_tree",

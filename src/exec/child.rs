@@ -1,6 +1,6 @@
 //! One stage process from start to end: its events, its time limit, its cancellation, its death with this process.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
@@ -121,8 +121,9 @@ impl Job<'_> {
         if let Some(visible) = self.share.visible_gpu(std::env::var(VISIBLE_GPUS).ok().as_deref()) {
             command.env(VISIBLE_GPUS, visible);
         }
-        for (name, _) in std::env::vars_os().filter(|(name, _)| is_secret(name)) {
-            command.env_remove(name);
+        let declared = self.options.withheld.iter().map(Into::into);
+        for name in std::env::vars_os().map(|(name, _)| name).filter(|name| is_secret(name)).chain(declared) {
+            command.env_remove::<OsString>(name);
         }
         // Its own group: ctrl-C at the terminal reaches this process only, which then ends the child in good order.
         command.process_group(0);

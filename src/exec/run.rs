@@ -48,6 +48,8 @@ pub struct Options {
     pub retries: u32,
     /// Where results are looked for before they are computed.
     pub elsewhere: Option<Arc<dyn Elsewhere>>,
+    /// Environment variables with secrets: no stage sees them.
+    pub withheld: Vec<String>,
 }
 
 impl Options {
@@ -63,6 +65,7 @@ impl Options {
             keep_going: false,
             retries: 2,
             elsewhere: None,
+            withheld: vec![],
         })
     }
 }

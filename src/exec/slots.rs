@@ -155,6 +155,7 @@ mod tests {
             keep_going: false,
             retries: 0,
             elsewhere: None,
+            withheld: vec![],
         };
         Slots::new(&options, device)
     }

@@ -1,9 +1,11 @@
 //! Hugging Face directories in and out: `config.json`, weights in safetensors, tokenizer files.
 //!
-//! [`Directory`] opens one, [`write_model`] makes one; [`safetensors`] reads and writes single files of tensors.
+//! [`Directory`] opens one, [`write_model`] makes one, [`fetch`] gets one from the hub; [`safetensors`] reads and writes single files of tensors.
 
 pub mod directory;
 pub mod error;
+#[cfg(feature = "remote")]
+pub mod fetch;
 pub mod names;
 #[cfg(feature = "train")]
 pub mod safetensors;

@@ -335,7 +335,7 @@ impl<'a> Checker<'a> {
         let is_error = |diagnostic: &Diagnostic| diagnostic.severity == Severity::Error;
         if self.diagnostics.iter().any(is_error) {
             self.diagnostics.retain(is_error);
-            return Err(Diagnostics { all: self.diagnostics, source: source.clone() });
+            return Err(Diagnostics::new(self.diagnostics, source.clone()));
         }
         self.program.docs = docs;
         self.leave_out_the_unreal();

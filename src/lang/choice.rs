@@ -108,6 +108,18 @@ impl<'a> Checker<'a> {
                 Literal::Int(value) => text.push_str(&value.to_string()),
                 Literal::Float(value) => text.push_str(&super::literal::number(value)),
                 Literal::Bool(value) => text.push_str(&value.to_string()),
+                Literal::Of(ParameterType::Secret) | Literal::Secret(_) => {
+                    self.report(
+                        Diagnostic::error(
+                            "ftp::value::secret_in_string",
+                            name.span,
+                            format!("`{}` can't stand in a string: it is a secret", name.text),
+                        )
+                        .label("would be readable there")
+                        .help("give it to a parameter that takes a secret"),
+                    );
+                    return Literal::Error;
+                }
                 Literal::Of(ParameterType::Strings) | Literal::List(_) | Literal::None => {
                     self.report(
                         Diagnostic::error(

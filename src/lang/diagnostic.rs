@@ -157,7 +157,8 @@ impl Diagnostic {
 
 /// A text as miette wants it. A mark behind the last character is only drawn when a line ends there.
 fn named(source: &Source) -> NamedSource<String> {
-    let text = if source.text.ends_with('\n') { source.text.clone() } else { source.text.clone() + "\n" };
+    let text = source.shown().into_owned();
+    let text = if text.ends_with('\n') { text } else { text + "\n" };
     NamedSource::new(&source.name, text)
 }
 
@@ -274,6 +275,9 @@ impl miette::Diagnostic for Place<'_> {
     }
 }
 
+/// Codes of what may be a secret that stands in a file.
+const OF_SECRETS: [&str; 2] = ["ftp::syntax::secret", "ftp::value::plain_secret"];
+
 /// Everything there is to say about a file with errors, in the order of the file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Diagnostics {
@@ -283,6 +287,15 @@ pub struct Diagnostics {
 }
 
 impl Diagnostics {
+    /// What was found, to be shown in `source`; what may be a secret in it is not shown.
+    pub fn new(all: Vec<Diagnostic>, mut source: Source) -> Self {
+        for diagnostic in all.iter().filter(|diagnostic| OF_SECRETS.contains(&&*diagnostic.code)) {
+            let related = diagnostic.related.iter().map(|(span, _)| *span);
+            diagnostic.span.into_iter().chain(related).for_each(|span| source.hide(span));
+        }
+        Self { all, source }
+    }
+
     /// How many of them are errors.
     pub fn errors(&self) -> usize {
         self.all.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count()

@@ -37,6 +37,7 @@ pub(super) fn phrase(ty: &ParameterType) -> String {
         ParameterType::Size => "a size such as `8 GB`".into(),
         ParameterType::Choice(choices) => format!("one of {}", suggest::quoted(choices)),
         ParameterType::Strings => "a list of strings".into(),
+        ParameterType::Secret => "a secret such as `secret(\"HF_TOKEN\")`".into(),
         ParameterType::Artifact(artifact) => format!("the name of {}", artifact.phrase()),
         ParameterType::Delta | ParameterType::DeltaName => "the name of a delta method".into(),
         ParameterType::Recipe(takes) if takes.is_empty() => "the name of a recipe or a stage".into(),
@@ -99,6 +100,8 @@ pub(super) fn fit(literal: &Literal, ty: &ParameterType, optional: bool) -> Resu
         }),
         (T::Choice(choices), L::String(value)) => choice(value, choices),
         (T::Strings, L::List(items)) => strings(items),
+        (T::Secret, L::Secret(variable)) => Ok(Value::Secret(variable.clone())),
+        (T::Secret, L::String(_)) => Err(plain_secret()),
         _ => Err(mismatch(literal, ty)),
     }
 }
@@ -117,6 +120,7 @@ fn flows(given: &ParameterType, wanted: &ParameterType) -> bool {
             | (T::Duration, T::Duration)
             | (T::Size, T::Size)
             | (T::Strings, T::Strings)
+            | (T::Secret, T::Secret)
     )
 }
 
@@ -147,6 +151,20 @@ fn strings(items: &[(Literal, Span)]) -> Result<Value, Misfit> {
         }),
     });
     fitted.collect::<Result<_, _>>().map(Value::List)
+}
+
+/// Where a secret itself stands, it is not repeated.
+fn plain_secret() -> Misfit {
+    Misfit {
+        code: "ftp::value::plain_secret",
+        message: "expects a secret, found plain text".into(),
+        label: "readable by all who read the file".into(),
+        help: Some(
+            "write the name of the environment variable that holds it: `secret(\"HF_TOKEN\")`; if this is the secret itself, it is known to others now"
+                .into(),
+        ),
+        span: None,
+    }
 }
 
 /// The right type of thing in the wrong unit, or the wrong type altogether.

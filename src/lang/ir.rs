@@ -24,6 +24,25 @@ pub struct Program {
     pub publications: Vec<Publication>,
 }
 
+impl Program {
+    /// The environment variables that hold secrets, each once.
+    pub fn secrets(&self) -> Vec<String> {
+        let of_nodes = self.nodes.iter().flat_map(|node| {
+            let of_deltas = node.deltas.iter().flat_map(|delta| delta.parameters.values());
+            node.parameters.values().chain(of_deltas).map(|parameter| &parameter.value)
+        });
+        let secret = |value: &Value| match value {
+            Value::Secret(variable) => Some(variable.clone()),
+            _ => None,
+        };
+        let of_params = self.params.iter().map(|param| &param.value);
+        let mut names: Vec<String> = of_nodes.chain(of_params).filter_map(secret).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+}
+
 /// `param seeds: int = 5`.
 #[derive(Debug, Clone)]
 pub struct ParamDeclaration {

@@ -20,6 +20,8 @@ pub(super) enum Literal {
     Bytes(f64),
     String(String),
     List(Vec<(Literal, Span)>),
+    /// The environment variable that holds it.
+    Secret(String),
     /// Some value of this type: a recipe's parameter while the recipe itself is checked.
     Of(ParameterType),
     /// Reported already; fits everything.
@@ -63,6 +65,7 @@ impl Literal {
             Literal::Bytes(value) => format!("the size `{}`", Value::Bytes(*value as u64)),
             Literal::String(value) => format!("the string {value:?}"),
             Literal::List(_) => "a list".into(),
+            Literal::Secret(_) => "a secret".into(),
             Literal::Of(ty) => match ty {
                 ParameterType::Float { .. } => "a number".into(),
                 ParameterType::Bool => "a truth value".into(),
@@ -100,6 +103,7 @@ impl From<&Value> for Literal {
             Value::Steps(value) => Literal::Steps(*value as f64),
             Value::Seconds(value) => Literal::Seconds(*value),
             Value::Bytes(value) => Literal::Bytes(*value as f64),
+            Value::Secret(variable) => Literal::Secret(variable.clone()),
             Value::List(values) => Literal::List(values.iter().map(|value| (value.into(), Span::new(0, 0))).collect()),
         }
     }

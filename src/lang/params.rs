@@ -10,7 +10,7 @@ use super::signature::ParameterType;
 use super::suggest;
 use super::types;
 use super::value::Value;
-use crate::syntax::{self, ast};
+use crate::syntax::{self, ast, is_variable};
 
 impl<'a> Checker<'a> {
     /// Gives every `param` its value: of the last `--set` that names it, else its default.
@@ -80,7 +80,12 @@ impl<'a> Checker<'a> {
 
     /// A value from the command line. For a string, the bare text will do.
     fn given_value(&mut self, name: &str, text: &str, ty: &ParameterType) -> Option<Value> {
-        let shown = format!("`--set {name}={text}`");
+        let secret = *ty == ParameterType::Secret;
+        // A secret that was written by mistake is not repeated.
+        let shown = format!("`--set {name}={}`", if secret { ".." } else { text });
+        if secret && is_variable(text) {
+            return Some(Value::Secret(text.to_owned()));
+        }
         let quoted = text.trim_start().starts_with('"');
         if *ty == ParameterType::String && !quoted {
             return Some(Value::String(text.to_owned()));

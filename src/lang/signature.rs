@@ -92,6 +92,8 @@ pub enum ParameterType {
     Choice(&'static [&'static str]),
     /// A list of strings.
     Strings,
+    /// `secret("HF_TOKEN")`, never the secret itself. Resolves to [`Value::Secret`]. Part of no key.
+    Secret,
     /// Another artifact of the program: becomes an input of the node, not a parameter of it.
     Artifact(Artifact),
     /// A delta method by name; the remaining named arguments are that method's.

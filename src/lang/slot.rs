@@ -329,6 +329,7 @@ impl<'a> Checker<'a> {
                 );
                 Literal::Error
             }
+            ast::ValueKind::Secret(variable) => Literal::Secret(variable.clone()),
             ast::ValueKind::Broken => Literal::Error,
         }
     }

@@ -16,6 +16,7 @@ const VALUES: &[(&str, ParameterType)] = &[
     ("epochs", ParameterType::Epochs),
     ("steps", ParameterType::Steps),
     ("strings", ParameterType::Strings),
+    ("secret", ParameterType::Secret),
 ];
 
 const ARTIFACTS: &[(&str, Artifact)] =

@@ -23,6 +23,8 @@ pub enum Value {
     /// `8 GB`.
     Bytes(u64),
     List(Vec<Value>),
+    /// `secret("HF_TOKEN")`: the environment variable that holds it. What it holds is read where it is used, and is no value.
+    Secret(String),
 }
 
 impl Value {
@@ -71,6 +73,7 @@ impl std::fmt::Display for Value {
                     .unwrap_or((1, "B"));
                 write!(f, "{} {unit}", value / size)
             }
+            Value::Secret(variable) => write!(f, "secret({variable:?})"),
             Value::List(values) => {
                 f.write_str("[")?;
                 for (index, value) in values.iter().enumerate() {

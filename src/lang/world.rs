@@ -44,8 +44,8 @@ pub struct ModuleText {
     pub directory: String,
 }
 
-/// What was found there.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// What was found there. The default is that nothing is known of it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SourceFacts {
     /// In the order they are read.
     pub files: Vec<SourceFile>,

@@ -181,7 +181,7 @@ impl World for Remembered<'_> {
         let question = Question { directory: self.directory.to_owned(), request: format!("{request:?}") };
         let answer = self.facts.known.get(&question).and_then(|known| known.answer.clone());
         self.asked.borrow_mut().insert(question, request.clone());
-        answer.unwrap_or_else(|| Ok(unknown()))
+        answer.unwrap_or_else(|| Ok(SourceFacts::default()))
     }
 
     fn module(&self, request: &ModuleRequest) -> Result<ModuleText, SourceError> {
@@ -220,11 +220,6 @@ impl Remembered<'_> {
     }
 }
 
-/// Of a source that nothing is known about yet.
-fn unknown() -> SourceFacts {
-    SourceFacts { files: vec![], task: None, columns: IndexMap::new(), architecture: None, notices: vec![] }
-}
-
 /// The path of a source up to its first wild card or alternative.
 fn beginning(directory: &Path, request: &SourceRequest) -> PathBuf {
     let pattern = match request.parameters.get("path") {
@@ -242,7 +237,7 @@ fn reader(jobs: &Receiver<Job>, readings: &Sender<Reading>, wanted: &Mutex<HashS
         let answer = is_wanted.then(|| {
             let world = FileWorld::new(&question.directory);
             // A reader that fails on odd data must not take the server with it: such data is left for `ftp check`.
-            catch_unwind(AssertUnwindSafe(|| world.describe(&request))).unwrap_or_else(|_| Ok(unknown()))
+            catch_unwind(AssertUnwindSafe(|| world.describe(&request))).unwrap_or_else(|_| Ok(SourceFacts::default()))
         });
         if readings.send(Reading(question, answer)).is_err() {
             return;

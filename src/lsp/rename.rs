@@ -106,7 +106,7 @@ fn keeps_meaning(document: &Document, spans: &[Span], to: &str) -> Result<(), Re
     for span in spans.iter().rev() {
         text.replace_range(span.start..span.end, to);
     }
-    let (file, _) = syntax::parse(&Source { text, ..document.source.clone() });
+    let (file, _) = syntax::parse(&Source::new(document.source.name.as_str(), text));
     let after = document.index_of(&file);
     let targets = |index: &Index| index.names.iter().map(|mention| mention.target.clone()).collect::<Vec<_>>();
     let (before, after) = (targets(&document.index), targets(&after));

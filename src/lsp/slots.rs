@@ -71,6 +71,7 @@ pub(super) fn fits(ty: &ParameterType, value: &str) -> bool {
         ParameterType::Ratio => &["float", "ratio"],
         ParameterType::String => &["string"],
         ParameterType::Strings => &["strings"],
+        ParameterType::Secret => &["secret"],
         ParameterType::Epochs => &["int", "float", "epochs"],
         ParameterType::Steps => &["int", "steps"],
         ParameterType::StepsOrRatio => &["float", "ratio", "steps"],

@@ -1,4 +1,5 @@
-//! `ftp.lock`: the commit and the content that each module of a repository had when the file was locked.
+//! `ftp.lock`: the commit and the content that each module of a repository, and each model of the hub, had when the file was
+//! locked.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -14,8 +15,10 @@ pub const NAME: &str = "ftp.lock";
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lock {
-    #[serde(default, rename = "module")]
+    #[serde(default, rename = "module", skip_serializing_if = "Vec::is_empty")]
     pub modules: Vec<Pin>,
+    #[serde(default, rename = "model", skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<ModelPin>,
 }
 
 /// One repository at one place in its history.
@@ -32,6 +35,20 @@ pub struct Pin {
     pub tree: String,
 }
 
+/// One model of the Hugging Face hub at one place in its history.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelPin {
+    /// `organisation/name`, or the name alone.
+    pub hub: String,
+    /// A branch, a tag or a commit, as the file names it.
+    pub revision: String,
+    /// 40 hexadecimal digits.
+    pub commit: String,
+    /// Digest of the files that decide what the model is, as [`shelf::model_digest`](super::shelf::model_digest) makes it.
+    pub tree: String,
+}
+
 impl Lock {
     /// The lock beside the files of a directory; empty where there is none.
     pub fn read(directory: &Path) -> Result<Self, ModuleError> {
@@ -45,8 +62,10 @@ impl Lock {
             .map_err(|error| ModuleError::BadLock { path: path.clone(), why: error.message().into() })?;
         let hexadecimal =
             |text: &str, length| text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        match lock.modules.iter().find(|pin| !hexadecimal(&pin.commit, 40) || !hexadecimal(&pin.tree, 64)) {
-            Some(pin) => Err(ModuleError::BadLock { path, why: format!("the entry of {} is not whole", pin.git) }),
+        let modules = lock.modules.iter().map(|pin| (&pin.git, &pin.commit, &pin.tree));
+        let mut all = modules.chain(lock.models.iter().map(|pin| (&pin.hub, &pin.commit, &pin.tree)));
+        match all.find(|(_, commit, tree)| !hexadecimal(commit, 40) || !hexadecimal(tree, 64)) {
+            Some((name, ..)) => Err(ModuleError::BadLock { path, why: format!("the entry of {name} is not whole") }),
             None => Ok(lock),
         }
     }
@@ -56,10 +75,11 @@ impl Lock {
         let path = directory.join(NAME);
         let mut sorted = self.clone();
         sorted.modules.sort();
+        sorted.models.sort();
         let body = toml::to_string(&sorted)
             .map_err(|error| ModuleError::BadLock { path: path.clone(), why: error.to_string() })?;
         let text = format!(
-            "# Which modules this project uses, exactly. Written by `ftp lock`; keep it in version control.\n\n{body}"
+            "# Which modules and models this project uses, exactly. Written by `ftp lock`; keep it in version control.\n\n{body}"
         );
         let place = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
         let write = || {
@@ -78,6 +98,18 @@ impl Lock {
         self.modules
             .iter()
             .find(|pin| pin.git == git && pin.tag.as_deref() == tag && commit.is_none_or(|commit| pin.commit == commit))
+    }
+
+    /// The pin of a model of the hub at a branch, tag or commit.
+    pub fn find_model(&self, hub: &str, revision: &str) -> Option<&ModelPin> {
+        self.models.iter().find(|pin| pin.hub == hub && pin.revision == revision)
+    }
+
+    /// Adds the pin of a model in the place of the one of the same name.
+    pub fn put_model(&mut self, pin: ModelPin) {
+        self.models.retain(|one| one.hub != pin.hub || one.revision != pin.revision);
+        self.models.push(pin);
+        self.models.sort();
     }
 
     /// Adds a pin in the place of the one of the same name.

@@ -116,7 +116,7 @@ fn leaves<'a>(
 /// What changes a result. A parameter that is left out has no leaf, so that a method may get another one, and what was
 /// computed before stays.
 fn counts(parameter: &Parameter) -> bool {
-    parameter.class != Class::Operational && parameter.value != Value::None
+    parameter.class != Class::Operational && !matches!(parameter.value, Value::None | Value::Secret(_))
 }
 
 /// Leaves in the order to show them. A plan has a hundred for each stage: their paths lie in one string, and values stay
@@ -211,7 +211,8 @@ fn encode_bytes(out: &mut Vec<u8>, tag: u8, payload: &[u8]) {
 
 fn encode(out: &mut Vec<u8>, value: &Value) {
     match value {
-        Value::None => encode_bytes(out, b'0', &[]),
+        // No parameter with a secret counts.
+        Value::None | Value::Secret(_) => encode_bytes(out, b'0', &[]),
         Value::Bool(value) => encode_bytes(out, b'b', &[u8::from(*value)]),
         Value::Int(value) => encode_bytes(out, b'i', &value.to_le_bytes()),
         Value::Float(value) => encode_bytes(out, b'f', &bits(*value)),

@@ -31,6 +31,8 @@ pub enum Place {
     Within(String),
     /// Somewhere else on the machine: a reader must say where they have it. The last part of the path.
     Outside(String),
+    /// A model of the Hugging Face hub at a commit.
+    Hub { name: String, commit: String },
 }
 
 /// What is asked for.
@@ -154,7 +156,12 @@ impl<'a> Writer<'a> {
         }
         for ((id, name), place) in sources.iter().zip(places) {
             let node = &self.request.program.nodes[*id];
+            let mut pinned = None;
             let path = match place {
+                Place::Hub { name, commit } => {
+                    pinned = Some(format!("revision = {}", Value::String(commit)));
+                    Value::String(name).to_string()
+                }
                 Place::Within(path) => {
                     let written = Value::String(path).to_string();
                     format!("\"${{{root}}}/{}", &written[1..])
@@ -175,6 +182,12 @@ impl<'a> Writer<'a> {
                 text += &format!("# {}{split}{rows}, {} bytes, blake3 {}\n", one_line(shown), file.bytes, file.digest);
             }
             let mut arguments = vec![path];
+            if let Some(revision) = pinned {
+                arguments.push(revision);
+                let token =
+                    node.parameters.get("token").map(|token| &token.value).filter(|token| **token != Value::None);
+                arguments.extend(token.map(|token| format!("token = {token}")));
+            }
             arguments.extend(self.values(&node.method, &node.parameters));
             text += &format!("let {name} = {}({})\n\n", node.method, arguments.join(", "));
         }

@@ -1,7 +1,7 @@
 //! From an address to where objects lie.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::aws::AmazonS3Builder;
@@ -11,10 +11,7 @@ use object_store::prefix::PrefixStore;
 use object_store::{BackoffConfig, ClientConfigKey, ClientOptions, ObjectStore, RetryConfig};
 
 use super::RemoteError;
-
-/// A server that does not take a connection, or says nothing, for this long is out of reach.
-const CONNECT: Duration = Duration::from_secs(5);
-const SILENCE: Duration = Duration::from_secs(30);
+use crate::net::{self, CONNECT, SILENCE};
 
 /// What [`place`] finds.
 pub(super) struct Place {
@@ -79,24 +76,15 @@ fn directory(path: &Path) -> Result<Place, RemoteError> {
 }
 
 fn client(allow_http: bool) -> ClientOptions {
-    use_ring();
+    net::use_ring();
     // No limit for a request as a whole: contents may be large and lines slow.
     let options = ClientOptions::new().with_timeout_disabled().with_connect_timeout(CONNECT).with_read_timeout(SILENCE);
-    options
-        .with_allow_http(allow_http)
-        .with_config(ClientConfigKey::UserAgent, concat!("ftp/", env!("CARGO_PKG_VERSION")))
+    options.with_allow_http(allow_http).with_config(ClientConfigKey::UserAgent, net::AGENT)
 }
 
 fn retry() -> RetryConfig {
     let backoff = BackoffConfig { init_backoff: Duration::from_millis(200), ..BackoffConfig::default() };
     RetryConfig { backoff, max_retries: 3, retry_timeout: Duration::from_secs(20) }
-}
-
-/// TLS asks for a provider of its ciphers once in a process.
-fn use_ring() {
-    static ONCE: Once = Once::new();
-    // Another part of the process may have chosen one; that one serves as well.
-    ONCE.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
 }
 
 /// An address as it may be shown.

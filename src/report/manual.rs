@@ -87,6 +87,7 @@ pub fn type_text(ty: &ParameterType) -> String {
         ParameterType::Size => "size, `8 GB`".into(),
         ParameterType::Choice(names) => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
         ParameterType::Strings => "list of strings".into(),
+        ParameterType::Secret => "secret, `secret(\"HF_TOKEN\")`".into(),
         ParameterType::Artifact(artifact) => artifact.phrase().into(),
         ParameterType::Delta | ParameterType::DeltaName => "a delta method".into(),
         ParameterType::Recipe(_) => "a recipe or a stage".into(),

@@ -303,6 +303,8 @@ pub enum ValueKind {
     If(Box<Either>),
     /// `stack(lora(rank = 4), bitfit)`: several deltas.
     Stack(Vec<Call>),
+    /// `secret("HF_TOKEN")`: the environment variable that holds it.
+    Secret(String),
     /// Its syntax error is reported already.
     Broken,
 }

@@ -227,6 +227,7 @@ fn expectations(rules: &[Rule]) -> Vec<String> {
         Rule::argument,
         Rule::either,
         Rule::stack,
+        Rule::secret,
         Rule::option,
         Rule::range,
     ];

@@ -8,6 +8,13 @@ use super::grammar::Rule;
 use super::parser::Builder;
 use super::span::Span;
 
+/// Whether this is what environment variables are called: capital letters, digits and `_`. Most secrets are not.
+pub fn is_variable(text: &str) -> bool {
+    !text.starts_with(|c: char| c.is_ascii_digit())
+        && !text.is_empty()
+        && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+}
+
 impl Builder {
     /// Reads a pair of the rules `string`, `quantity`, `number`, `word` or `nested`. An error is kept, the value is then
     /// [`ValueKind::Broken`].
@@ -25,12 +32,32 @@ impl Builder {
                 let called = pair.into_inner().next().expect("a call begins with its name");
                 Ok(ValueKind::Call(self.name(&called)))
             }
+            Rule::secret => self.secret(pair),
             _ => Ok(ValueKind::Word(pair.as_str().trim_end().to_owned())),
         };
         result.unwrap_or_else(|error| {
             self.errors.push(error);
             ValueKind::Broken
         })
+    }
+
+    /// The name of the variable that holds a secret. What is no name may be the secret itself, and is not repeated.
+    fn secret(&mut self, pair: Pair<Rule>) -> Result<ValueKind, SyntaxError> {
+        let written = pair.into_inner().find(|part| part.as_rule() == Rule::string).expect("a secret has a string");
+        match self.string(&written)? {
+            ValueKind::String(name) if is_variable(&name) => Ok(ValueKind::Secret(name)),
+            _ => Err(SyntaxError {
+                code: "ftp::syntax::secret",
+                message: "`secret(..)` takes the name of an environment variable".into(),
+                span: self.span(&written),
+                label: "not the name of one".into(),
+                help: Some(
+                    "write its capital letters, digits and `_`, such as `secret(\"HF_TOKEN\")`; the secret itself has no place in a file"
+                        .into(),
+                ),
+                related: None,
+            }),
+        }
     }
 
     /// A string without its quotes, escapes replaced, and the names in it apart.

@@ -13,5 +13,6 @@ pub mod span;
 
 pub use error::SyntaxError;
 pub use format::format;
+pub use literal::is_variable;
 pub use parser::{is_name, parse, parse_file, parse_value};
 pub use span::{Source, Span};

@@ -333,5 +333,6 @@ fn is_token(rule: Rule) -> bool {
             | Rule::kw_then
             | Rule::kw_else
             | Rule::kw_stack
+            | Rule::kw_secret
     )
 }

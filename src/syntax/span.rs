@@ -46,11 +46,36 @@ pub struct Source {
     pub text: String,
     /// The texts of the modules it uses, and of those that they use; in the order of [`Span::file`].
     pub modules: Vec<Source>,
+    /// Bytes of the text that may be a secret, written by mistake: no report shows them.
+    hidden: Vec<std::ops::Range<usize>>,
 }
 
 impl Source {
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { name: name.into(), text: text.into(), modules: vec![] }
+        Self { name: name.into(), text: text.into(), modules: vec![], hidden: vec![] }
+    }
+
+    /// From now on no report shows the strings in the line of a place, from there on.
+    pub fn hide(&mut self, span: Span) {
+        let file = match span.file.checked_sub(1) {
+            Some(module) if module < self.modules.len() => &mut self.modules[module],
+            _ => self,
+        };
+        let rest = file.text.get(span.start..).unwrap_or_default();
+        let line = rest.split('\n').next().unwrap_or_default();
+        if let Some((first, last)) = line.find('"').zip(line.rfind('"')) {
+            file.hidden.push(span.start + first + 1..span.start + last.max(first + 1));
+        }
+    }
+
+    /// The text as reports show it, of the same length.
+    pub fn shown(&self) -> std::borrow::Cow<'_, str> {
+        if self.hidden.is_empty() {
+            return self.text.as_str().into();
+        }
+        let hidden = |at: usize| self.hidden.iter().any(|range| range.contains(&at));
+        let masked = |(at, c): (usize, char)| if hidden(at) { "*".repeat(c.len_utf8()) } else { c.to_string() };
+        self.text.char_indices().map(masked).collect::<String>().into()
     }
 
     /// The file that a place is in.

@@ -53,6 +53,7 @@ impl<'a> Builder<'a> {
             ast::ValueKind::Int { .. }
             | ast::ValueKind::Float { .. }
             | ast::ValueKind::String(_)
+            | ast::ValueKind::Secret(_)
             | ast::ValueKind::Broken => {}
         }
     }
@@ -129,6 +130,7 @@ pub(super) fn value_type(value: &ast::Value) -> Option<&'static str> {
         ast::ValueKind::Int { unit: of, .. } => unit(of, "int"),
         ast::ValueKind::Float { unit: of, .. } => unit(of, "float"),
         ast::ValueKind::String(_) | ast::ValueKind::Template(_) => Some("string"),
+        ast::ValueKind::Secret(_) => Some("secret"),
         ast::ValueKind::List(items) => match items.first().and_then(value_type) {
             Some("string") => Some("strings"),
             _ => Some("list"),

@@ -1,25 +1,29 @@
-//! `ftp lock`, `ftp update`, `ftp vendor`: the modules that a file uses from repositories.
+//! `ftp lock`, `ftp update`, `ftp vendor`: the modules that a file uses from repositories, and the models from the hub.
 
-use std::cell::RefCell;
+mod models;
+
+use std::cell::{Cell, RefCell};
 
 use clap::Args;
 
 use super::{Exit, FileArguments, plan, project};
 use crate::data::FileWorld;
+use crate::data::pinned::HubModel;
 use crate::lang;
 use crate::lang::world::{ModuleRequest, ModuleText, SourceError, SourceFacts, SourceRequest, World};
+use crate::methods;
 use crate::modules::{Lock, ModuleError, Pin, git, shelf};
 use crate::syntax::Source;
 
-/// Records in ftp.lock which commit each module of a repository stands at, and fetches what is not here. What is locked stays
-/// as it is.
+/// Records in ftp.lock which commit each module of a repository, and each model of the hub, stands at, and fetches what is
+/// not here. What is locked stays as it is.
 #[derive(Args)]
 pub(super) struct LockCommand {
     #[command(flatten)]
     file: FileArguments,
 }
 
-/// Looks for new commits behind the tags that a file names, and locks those.
+/// Looks for new commits behind the tags and revisions that a file names, and locks those.
 #[derive(Args)]
 pub(super) struct Update {
     #[command(flatten)]
@@ -29,7 +33,8 @@ pub(super) struct Update {
     dry_run: bool,
 }
 
-/// Copies all modules of repositories into the directory `vendor` beside the file, so that it needs no network.
+/// Copies all modules of repositories, and models of the hub, into the directory `vendor` beside the file, so that it needs
+/// no network.
 #[derive(Args)]
 pub(super) struct Vendor {
     #[command(flatten)]
@@ -47,7 +52,7 @@ pub(super) fn lock(arguments: &FileArguments) -> Result<(), Exit> {
     let source = project::read(&arguments.file)?;
     let directory = project::directory(arguments);
     let before = Lock::read(directory).map_err(failed)?;
-    let after = resolve(&source, FileWorld::new(directory), before.clone(), false)?;
+    let after = resolve(arguments, &source, before.clone(), false)?;
     write(arguments, &before, &after)
 }
 
@@ -58,7 +63,10 @@ fn write(arguments: &FileArguments, before: &Lock, after: &Lock) -> Result<(), E
         let at = pin.tag.as_deref().map_or(String::new(), |tag| format!(" {tag}"));
         eprintln!("locked {}{at} at {}", pin.git, &pin.commit[..12]);
     }
-    if new.is_empty() && before.modules.len() == after.modules.len() {
+    for pin in after.models.iter().filter(|pin| !before.models.contains(pin)) {
+        eprintln!("locked {} {} at {}", pin.hub, pin.revision, &pin.commit[..12]);
+    }
+    if before == after {
         return Ok(());
     }
     after.write(project::directory(arguments)).map_err(failed)?;
@@ -74,17 +82,22 @@ impl Update {
         let source = project::read(&self.file.file)?;
         let directory = project::directory(&self.file);
         let before = Lock::read(directory).map_err(failed)?;
-        let after = resolve(&source, FileWorld::new(directory), before.clone(), true)?;
+        let after = resolve(&self.file, &source, before.clone(), true)?;
         if after == before {
-            println!("{}: every module is at the commit it is locked at", source.name);
+            println!("{}: every module and every model is at the commit it is locked at", source.name);
             return Ok(());
         }
         for pin in after.modules.iter().filter(|pin| !before.modules.contains(pin)) {
             let old = before.find(&pin.git, pin.tag.as_deref(), None).map_or("nothing", |old| &old.commit[..12]);
             println!("{} {}: {old} -> {}", pin.git, pin.tag.as_deref().unwrap_or(""), &pin.commit[..12]);
         }
+        for pin in after.models.iter().filter(|pin| !before.models.contains(pin)) {
+            let old = before.find_model(&pin.hub, &pin.revision).map_or("nothing", |old| &old.commit[..12]);
+            println!("{} {}: {old} -> {}", pin.hub, pin.revision, &pin.commit[..12]);
+        }
         let world = |lock: &Lock| FileWorld { lock: Some(lock.clone()), ..FileWorld::new(directory) };
-        if before.modules.iter().all(|pin| fetched(pin, directory)) {
+        let models = before.models.iter().all(|pin| shelf::find_model(directory, pin).is_some());
+        if models && before.modules.iter().all(|pin| fetched(pin, directory)) {
             plan::print_differences(&self.file, &source, &world(&before), &world(&after))?;
         } else {
             println!("what that changes in the plan can't be told: the old text is no longer to be had");
@@ -109,8 +122,15 @@ impl Vendor {
             let to = shelf::put(&directory.join(shelf::VENDOR), pin, &files).map_err(failed)?;
             println!("{} at {} is in {}", pin.git, &pin.commit[..12], to.display());
         }
-        if lock.modules.is_empty() {
-            println!("{} uses no module of a repository", self.file.file.display());
+        for pin in &lock.models {
+            let Some(from) = shelf::find_model(directory, pin) else { continue };
+            let to = directory.join(shelf::VENDOR).join(shelf::model_name(&pin.hub, &pin.commit));
+            models::copy(&from, &to, pin)
+                .map_err(|source| failed(ModuleError::Unwritable { path: to.clone(), source }))?;
+            println!("{} at {} is in {}", pin.hub, &pin.commit[..12], to.display());
+        }
+        if lock == Lock::default() {
+            println!("{} uses no module of a repository and no model of the hub", self.file.file.display());
         }
         Ok(())
     }
@@ -134,18 +154,28 @@ fn failed(error: ModuleError) -> Exit {
     Exit::Failed
 }
 
-/// The lock with every module that the file, and its modules, use from repositories, all of them fetched. `anew`: tags
-/// are looked up even when they are locked.
-fn resolve(source: &Source, world: FileWorld, lock: Lock, anew: bool) -> Result<Lock, Exit> {
-    let mut world = Recorder { world: FileWorld { lock: Some(lock), ..world }, asked: RefCell::default() };
+/// The lock with every module that the file, and its modules, use from repositories, and every model of the hub, all of them
+/// fetched. `anew`: tags and revisions are looked up even when they are locked.
+fn resolve(arguments: &FileArguments, source: &Source, lock: Lock, anew: bool) -> Result<Lock, Exit> {
+    let world = FileWorld::new(project::directory(arguments));
+    let mut world = Recorder::new(FileWorld { lock: Some(lock), ..world });
     let mut done: Vec<ModuleRequest> = vec![];
     loop {
         lang::visit_modules(source, &world);
-        let asked = world.asked.take();
+        let asked = world.modules.take();
         let Some(request) = asked.iter().find(|request| !done.contains(request)).cloned() else {
-            let mut lock = world.world.lock.unwrap_or_default();
+            let mut lock = world.world.lock.take().unwrap_or_default();
             // What nobody uses any more is no longer locked.
             lock.modules.retain(|pin| asked.iter().any(|request| is_of(request, pin)));
+            let mentioned = source.text.contains(models::REVISION) || world.mentioned.get();
+            if mentioned {
+                world.world.lock = Some(lock.clone());
+                // What is wrong with the file is said when it is checked.
+                let _ = lang::check(source, methods::registry(), &world, &arguments.set);
+                models::resolve(&world.models.take(), &mut lock, &world.world.directory, anew)?;
+            } else if anew {
+                lock.models.clear();
+            }
             return Ok(lock);
         };
         if let ModuleRequest::Git { url, tag, commit, .. } = &request {
@@ -192,21 +222,36 @@ fn is_of(request: &ModuleRequest, pin: &Pin) -> bool {
     }
 }
 
-/// A world that remembers which modules of repositories it was asked for.
+/// A world that remembers which modules of repositories, and which models of the hub, it was asked for. It knows nothing
+/// of files.
 struct Recorder {
     world: FileWorld,
-    asked: RefCell<Vec<ModuleRequest>>,
+    modules: RefCell<Vec<ModuleRequest>>,
+    models: RefCell<Vec<HubModel>>,
+    /// Whether a module may name a model of the hub.
+    mentioned: Cell<bool>,
+}
+
+impl Recorder {
+    fn new(world: FileWorld) -> Self {
+        Self { world, modules: RefCell::default(), models: RefCell::default(), mentioned: Cell::default() }
+    }
 }
 
 impl World for Recorder {
     fn describe(&self, request: &SourceRequest) -> Result<SourceFacts, Vec<SourceError>> {
-        self.world.describe(request)
+        let mut models = self.models.borrow_mut();
+        let new = HubModel::asked(request).filter(|model| !models.contains(model));
+        models.extend(new);
+        Ok(SourceFacts::default())
     }
 
     fn module(&self, request: &ModuleRequest) -> Result<ModuleText, SourceError> {
-        if matches!(request, ModuleRequest::Git { .. }) && !self.asked.borrow().contains(request) {
-            self.asked.borrow_mut().push(request.clone());
+        if matches!(request, ModuleRequest::Git { .. }) && !self.modules.borrow().contains(request) {
+            self.modules.borrow_mut().push(request.clone());
         }
-        self.world.module(request)
+        let found = self.world.module(request)?;
+        self.mentioned.set(self.mentioned.get() || found.text.contains(models::REVISION));
+        Ok(found)
     }
 }
