@@ -7,10 +7,24 @@ mod servers;
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use machines::{Machine, SECRET, STAGES, Shelf, files};
+use servers::hub::Hub;
 use tempfile::TempDir;
+
+const TOKEN: &str = "hf_canaryOfTheHubsToken";
+
+const HUB: &str = "\
+param token: secret = secret(\"TEAM_TOKEN\")
+
+let target = labelled(\"target/{train,dev,test}.jsonl\")
+let base = hf(\"team/model\", revision = \"main\", token = token)
+
+pipeline small = base -> finetune(target, learning_rate = 1e-2, epochs = 1, max_length = 16)
+publish small to \"out/small\"
+";
 
 /// Everything that a run, its reports and its remote write and say is searched for what is to stay secret, and so is what
 /// its processes were started with.
@@ -23,33 +37,33 @@ fn secrets_are_nowhere() {
     // Outside of what is searched.
     fs::rename(machine.place.at("config/ftp/signing.key"), logs.path().join("signing.key")).expect("moved");
     machine.environment.push(("FTP_SIGNING_KEY", logs.path().join("signing.key").display().to_string()));
-    let canaries = [SECRET, &signing];
+    let canaries = [SECRET, &signing, TOKEN];
 
     let mut said: Vec<u8> = vec![];
-    let mut run = machine
-        .command("run p.ftp --json --junit junit.xml --tensorboard board --push --remote s3://results/canaries -j 2");
-    let mut run = run
-        .stdout(fs::File::create(logs.path().join("out")).expect("made"))
-        .stderr(fs::File::create(logs.path().join("err")).expect("made"))
-        .spawn()
-        .expect("ftp starts");
-    let mut children = 0;
-    let status = loop {
-        if let Some(status) = run.try_wait().expect("known") {
-            break status;
-        }
-        for process in children_of(run.id()) {
-            children += 1;
-            for file in ["cmdline", "environ"] {
-                said.extend(fs::read(process.join(file)).unwrap_or_default());
-            }
-        }
-        said.extend(fs::read(format!("/proc/{}/cmdline", run.id())).unwrap_or_default());
-        std::thread::sleep(Duration::from_millis(5));
-    };
-    assert!(status.success() && children > 0, "{status}, {children} looks at children");
+    let options = "--json --junit junit.xml --tensorboard board --push --remote s3://results/canaries -j 2";
+    watch(machine.command(&format!("run p.ftp {options}")), &mut said);
+
+    // What was published comes back from a hub that wants a token.
+    let hub = Hub::new().with("team/model", &machine.place.at("out/full"));
+    hub.state().token = Some(TOKEN.to_owned());
+    machine.place.write("hub.ftp", HUB);
+    machine.environment.push(("HF_ENDPOINT", format!("http://{}", hub.address)));
+    machine.environment.push(("XDG_CACHE_HOME", machine.place.at("cache").display().to_string()));
+    machine.environment.push(("TEAM_TOKEN", TOKEN.to_owned()));
+    watch(machine.command(&format!("run hub.ftp {options}")), &mut said);
+    machine.place.write("wrong.ftp", &HUB.replace("secret(\"TEAM_TOKEN\")", &format!("\"{TOKEN}\"")));
 
     for words in [
+        "run hub.ftp --help",
+        "plan hub.ftp --json",
+        "graph hub.ftp",
+        "bundle hub.ftp --results -o hub.tar",
+        "report -o hub.html",
+        "check wrong.ftp",
+        "check wrong.ftp --json",
+        "check wrong.ftp --sarif",
+        "run wrong.ftp",
+        &format!("check hub.ftp --set token={TOKEN}"),
         "report -o report.html",
         "log",
         "log full",
@@ -76,12 +90,14 @@ fn secrets_are_nowhere() {
         machine.command("push p.ftp --to s3://results").env("FTP_SIGNING_KEY", &signing).output().expect("starts");
     said.extend(output.stdout.iter().chain(&output.stderr));
 
+    // The mistake itself.
+    fs::remove_file(machine.place.at("wrong.ftp")).expect("there");
+
     let mut searched = 0;
     let of_machine = files(machine.place.path());
     let all = of_machine
         .iter()
         .chain(&files(buckets.0.path()))
-        .chain(&[logs.path().join("out"), logs.path().join("err")])
         .map(|path| (path.display().to_string(), fs::read(path).expect("read")))
         .collect::<Vec<_>>();
     for (name, content) in all.iter().map(|(name, content)| (name.as_str(), content)).chain([("what was said", &said)])
@@ -98,6 +114,35 @@ fn secrets_are_nowhere() {
         said.len()
     );
     assert!(files(buckets.0.path()).len() > STAGES, "it was pushed");
+}
+
+/// Runs a command to its end, and takes down what it and its children were started with. What they write is searched later.
+fn watch(mut command: Command, said: &mut Vec<u8>) {
+    let output = tempfile::NamedTempFile::new().expect("a file");
+    let errors = tempfile::NamedTempFile::new().expect("a file");
+    let mut run = command
+        .stdout(output.reopen().expect("opened"))
+        .stderr(errors.reopen().expect("opened"))
+        .spawn()
+        .expect("ftp starts");
+    let mut children = 0;
+    let status = loop {
+        if let Some(status) = run.try_wait().expect("known") {
+            break status;
+        }
+        for process in children_of(run.id()) {
+            children += 1;
+            for file in ["cmdline", "environ"] {
+                said.extend(fs::read(process.join(file)).unwrap_or_default());
+            }
+        }
+        said.extend(fs::read(format!("/proc/{}/cmdline", run.id())).unwrap_or_default());
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    for file in [output.path(), errors.path()] {
+        said.extend(fs::read(file).expect("written"));
+    }
+    assert!(status.success() && children > 0, "{status}, {children} looks at children");
 }
 
 /// The directories in `/proc` of the processes that a process has started.

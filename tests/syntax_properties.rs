@@ -77,6 +77,8 @@ fn fragment() -> impl Strategy<Value = String> {
         Just("pretrain".to_owned()),
         Just("peft(bitfit)".to_owned()),
         Just("10 %".to_owned()),
+        Just("secret(\"".to_owned()),
+        Just("A\")".to_owned()),
         Just("\u{feff}".to_owned()),
         Just("\u{e9}\u{1f600}".to_owned()),
         "[a-c]{1,2}",

@@ -289,7 +289,7 @@ pub struct Diagnostics {
 impl Diagnostics {
     /// What was found, to be shown in `source`; what may be a secret in it is not shown.
     pub fn new(all: Vec<Diagnostic>, mut source: Source) -> Self {
-        for diagnostic in all.iter().filter(|diagnostic| OF_SECRETS.contains(&&*diagnostic.code)) {
+        for diagnostic in all.iter().filter(|diagnostic| OF_SECRETS.contains(&diagnostic.code)) {
             let related = diagnostic.related.iter().map(|(span, _)| *span);
             diagnostic.span.into_iter().chain(related).for_each(|span| source.hide(span));
         }

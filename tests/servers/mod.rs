@@ -1,5 +1,7 @@
-//! Servers that tests start within themselves: S3's protocol, and files over HTTP.
+//! Servers that tests start within themselves: S3's protocol, files over HTTP, and the Hugging Face hub's protocol.
 #![allow(dead_code, reason = "each test file uses a part")]
+
+pub mod hub;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::super::{Exit, project};
+use super::super::Exit;
 use crate::data::pinned::HubModel;
 use crate::modules::{Lock, ModelPin, shelf};
 
@@ -56,6 +56,7 @@ pub(super) fn copy(from: &Path, to: &Path, pin: &ModelPin) -> std::io::Result<()
 mod network {
     use std::time::{Duration, Instant};
 
+    use super::super::super::project;
     use super::*;
     use crate::data::{model, pinned};
     use crate::hub::fetch::{self, Progress, Wanted};

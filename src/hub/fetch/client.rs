@@ -77,7 +77,7 @@ impl<'a> Client<'a> {
         let answer = self.again(|| {
             self.runtime.block_on(async {
                 let response = self.get(&path, 0).await?;
-                Ok(response.bytes().await.map_err(|error| self.unreachable(&error))?)
+                response.bytes().await.map_err(|error| self.unreachable(&error))
             })
         })?;
         Listing::read(&answer).map_err(|why| FetchError::BadAnswer { endpoint: self.endpoint.clone(), why })
