@@ -104,6 +104,7 @@ fn run_all(program: &Program, store: &Store, cancel: &Arc<AtomicBool>, sink: &dy
         retries: 0,
         elsewhere: None,
         withheld: vec![],
+        sweeps: true,
     };
     run(&Plan::new(program, "cpu"), program, &source(), store, &options, sink).expect("the run begins")
 }

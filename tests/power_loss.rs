@@ -88,6 +88,7 @@ fn bring_about(store: &Store, number: u32, sink: &dyn Fn(Event)) -> Vec<String> 
         retries: 0,
         elsewhere: None,
         withheld: vec![],
+        sweeps: true,
     };
     let program = numbered(number);
     let report = run(&Plan::new(&program, "cpu"), &program, &source(), store, &options, sink).expect("it begins");

@@ -10,9 +10,10 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use ftp::event::Event;
-use ftp::exec::{Machine, Options, RunReport, run, stage::run_child};
+use ftp::exec::stage::{run_child, run_members};
+use ftp::exec::{Machine, Options, RunReport, run};
 use ftp::lang::ir::Program;
-use ftp::lang::signature::Class;
+use ftp::lang::signature::{Artifact, Class};
 use ftp::lang::value::Value;
 use ftp::plan::Plan;
 use ftp::plan::spec::{Outcome, StageFailure, StageSpec};
@@ -23,6 +24,11 @@ use programs::{chain, parameter, pipeline, source};
 
 #[test]
 fn child_entry() {
+    if std::env::args().any(|argument| argument == "--together") {
+        println!();
+        let code = run_members(|spec, _, _| act(spec));
+        std::process::exit(i32::from(code != ExitCode::SUCCESS));
+    }
     let spec = std::env::args().next_back().filter(|argument| argument.ends_with("spec.json"));
     let Some(spec) = spec else { return };
     // The test harness has begun a line.
@@ -46,12 +52,16 @@ fn act(spec: &StageSpec) -> Result<Outcome, StageFailure> {
             // SAFETY: as above.
             unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
         }
+        "panic" if number == 2 => panic!("index out of bounds"),
         "slow" => std::thread::sleep(Duration::from_millis(150)),
+        "sleep" => std::thread::sleep(Duration::from_secs(60)),
         _ => {}
     }
     std::fs::write(spec.attempt.join("model.safetensors"), format!("{number}")).expect("written");
     let threads = std::env::var("RAYON_NUM_THREADS").ok();
-    let notices = threads.map(|threads| ftp::event::Notice::new("threads", threads)).into_iter().collect();
+    let notices = threads.map(|threads| ftp::event::Notice::new("threads", threads)).into_iter();
+    let process = ftp::event::Notice::new("process", std::process::id().to_string());
+    let notices = notices.chain([process]).collect();
     Ok(Outcome {
         files: vec!["model.safetensors".into()],
         base: None,
@@ -81,10 +91,30 @@ fn fan_out(count: usize, behaviour: &str) -> Program {
     program
 }
 
+/// `pretrain -> peft`, and over that model `count` trainings with different seeds.
+fn siblings(count: usize, behaviour: &str) -> Program {
+    let mut program = chain();
+    program.nodes[3].output = Artifact::Parametrised;
+    let finetune = program.nodes.pop().expect("the last stage");
+    program.pipelines.clear();
+    program.expectations.clear();
+    program.publications.clear();
+    for number in 0..count {
+        let mut one = finetune.clone();
+        one.parameters.insert("seed".into(), parameter(Value::Int(number as i64), Class::Semantic));
+        one.parameters.insert("behaviour".into(), parameter(Value::Name(behaviour.into()), Class::Operational));
+        program.nodes.push(one);
+        let last = program.nodes.len() - 1;
+        pipeline(&mut program, &format!("p{number}"), &[2, 3, last]);
+    }
+    program
+}
+
 fn options(jobs: usize, keep_going: bool, retries: u32) -> Options {
     Options {
         program: std::env::current_exe().expect("this binary"),
-        arguments: ["child_entry", "--exact", "--nocapture"].map(Into::into).to_vec(),
+        // What follows is for `child_entry`, not for the test harness.
+        arguments: ["child_entry", "--exact", "--nocapture", "--"].map(Into::into).to_vec(),
         cancel: Arc::new(AtomicBool::new(false)),
         jobs,
         machine: Machine::default(),
@@ -92,6 +122,7 @@ fn options(jobs: usize, keep_going: bool, retries: u32) -> Options {
         retries,
         elsewhere: None,
         withheld: vec![],
+        sweeps: true,
     }
 }
 
@@ -138,7 +169,7 @@ fn independent_stages_run_at_once_up_to_the_number_of_jobs_and_results_are_the_s
     assert_eq!(outputs(&one), outputs(&many));
     // Each of several has its share of the cores; one alone has all.
     let threads =
-        |ran: &Ran| ran.report.stages.iter().flatten().filter(|one| !one.manifest.record.notices.is_empty()).count();
+        |ran: &Ran| ran.report.stages.iter().flatten().filter(|one| one.manifest.record.notices.len() > 1).count();
     assert_eq!((threads(&one), threads(&many)), (0, 9));
 }
 
@@ -249,4 +280,112 @@ fn stages_that_say_what_they_need_run_at_once_only_where_it_is_there() {
     let never = go(&program, &machine(16, 39));
     assert_eq!(never.report.failed[0].failure.code, "ftp::exec::too_large");
     assert!(never.report.failed[0].failure.help.as_ref().is_some_and(|help| help.contains("--memory")));
+}
+
+// Stages in one process.
+
+/// The processes that the trainings ran in, in the plan's order.
+fn processes(ran: &Ran) -> Vec<String> {
+    let trained = ran.report.stages.iter().skip(2).flatten();
+    trained.map(|stage| stage.manifest.record.notices.last().expect("it said so").message.clone()).collect()
+}
+
+fn outputs(ran: &Ran) -> Vec<Option<String>> {
+    ran.report.stages.iter().map(|stage| stage.as_ref().map(|stage| stage.manifest.output.clone())).collect()
+}
+
+#[test]
+fn trainings_over_one_model_run_together_in_one_process_and_come_to_the_same() {
+    let program = siblings(5, "slow");
+    let together = go(&program, &options(1, false, 0));
+    let apart = go(&program, &Options { sweeps: false, ..options(1, false, 0) });
+    assert_eq!((at_once(&together.events), at_once(&apart.events)), (5, 1));
+    assert_eq!(HashSet::<String>::from_iter(processes(&together)).len(), 1);
+    assert_eq!(HashSet::<String>::from_iter(processes(&apart)).len(), 5);
+    assert_eq!(outputs(&together), outputs(&apart));
+    // Where several may run at once, each has its process as ever.
+    let beside = go(&program, &options(2, false, 0));
+    assert_eq!((at_once(&beside.events), HashSet::<String>::from_iter(processes(&beside)).len()), (2, 5));
+    for store in [&together.store, &apart.store] {
+        let left = |folder: &str| std::fs::read_dir(store.root().join(folder)).expect("there").count();
+        assert_eq!((left("attempts"), left("logs")), (0, 0));
+    }
+}
+
+#[test]
+fn of_many_trainings_some_run_together_and_others_join_as_these_end() {
+    let program = siblings(40, "slow");
+    let machine = Options { machine: Machine { cores: 4, memory: u64::MAX }, ..options(1, false, 0) };
+    let ran = go(&program, &machine);
+    assert_eq!((ran.report.ran, at_once(&ran.events)), (42, 8));
+    assert_eq!(HashSet::<String>::from_iter(processes(&ran)).len(), 1);
+    // And no more than there is memory for.
+    let mut program = siblings(6, "slow");
+    for node in program.nodes.iter_mut().filter(|node| node.method == "finetune") {
+        node.parameters.insert("memory".into(), parameter(Value::Bytes(40), Class::Operational));
+    }
+    let machine = Options { machine: Machine { cores: 4, memory: 100 }, ..options(1, false, 0) };
+    let ran = go(&program, &machine);
+    assert_eq!((ran.report.ran, at_once(&ran.events)), (8, 2));
+}
+
+#[test]
+fn a_training_with_a_time_limit_has_its_process_to_itself() {
+    let mut program = siblings(3, "slow");
+    for node in program.nodes.iter_mut().filter(|node| node.method == "finetune") {
+        node.parameters.insert("time_limit".into(), parameter(Value::Seconds(60.0), Class::Operational));
+    }
+    let ran = go(&program, &options(1, false, 0));
+    assert_eq!((ran.report.ran, at_once(&ran.events)), (5, 1));
+    assert_eq!(HashSet::<String>::from_iter(processes(&ran)).len(), 3);
+}
+
+#[test]
+fn one_that_fails_or_panics_leaves_the_others_in_its_process() {
+    for (behaviour, count, code) in [("fail", 8, "ftp::train::diverged"), ("panic", 4, "ftp::stage::panicked")] {
+        let ran = go(&siblings(count, behaviour), &options(1, true, 2));
+        let failed: Vec<&str> = ran.report.failed.iter().map(|failed| failed.failure.code.as_str()).collect();
+        assert_eq!((ran.report.ran, failed), (1 + count, vec![code]), "{behaviour}");
+        assert_eq!(HashSet::<String>::from_iter(processes(&ran)).len(), 1, "{behaviour}");
+        assert!(!ran.events.iter().any(|event| matches!(event, Event::StageRetried { .. })), "{behaviour}");
+    }
+}
+
+#[test]
+fn when_the_process_is_killed_each_of_its_stages_runs_by_itself() {
+    let program = siblings(4, "killed once");
+    let ran = go(&program, &options(1, false, 2));
+    assert_eq!((ran.report.ran, ran.report.failed.len()), (6, 0));
+    assert_eq!(outputs(&ran), outputs(&go(&siblings(4, "work"), &options(1, false, 0))));
+    assert_eq!(HashSet::<String>::from_iter(processes(&ran)).len(), 4);
+    let retried = |event: &&Event| matches!(event, Event::StageRetried { code, .. } if code == "ftp::exec::killed");
+    assert!(ran.events.iter().filter(retried).count() >= 4);
+
+    // The end of a process that others may have ended does not count as a try.
+    let always = go(&siblings(3, "killed always"), &options(1, true, 0));
+    let codes: HashSet<&str> = always.report.failed.iter().map(|failed| failed.failure.code.as_str()).collect();
+    assert_eq!((always.report.failed.len(), codes), (3, HashSet::from(["ftp::exec::killed"])));
+}
+
+#[test]
+fn a_cancelled_run_ends_the_process_of_many_soon_and_cleanly() {
+    let program = siblings(5, "sleep");
+    let options = options(1, false, 2);
+    let begun = std::time::Instant::now();
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let store = Store::open(directory.path()).expect("a new store");
+    let cancel = options.cancel.clone();
+    let sink = |event| {
+        if matches!(&event, Event::StageStarted { stage, .. } if stage.starts_with("finetune")) {
+            cancel.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+    };
+    let report = run(&Plan::new(&program, "cpu"), &program, &source(), &store, &options, &sink).expect("it begins");
+    assert!(report.interrupted && report.failed.is_empty());
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    for folder in ["attempts", "leases", "logs"] {
+        let left = std::fs::read_dir(directory.path().join(folder)).expect("there").flatten();
+        let left: Vec<_> = left.map(|entry| entry.file_name()).filter(|name| name != "lock").collect();
+        assert!(left.is_empty(), "{folder}: {left:?}");
+    }
 }

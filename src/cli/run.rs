@@ -42,6 +42,9 @@ pub(super) struct Run {
     /// How often to try a stage again whose process was ended from outside
     #[arg(long, value_name = "N", default_value_t = 2)]
     retries: u32,
+    /// Train seeds of one model one after the other, each in a process of its own, and not together in one
+    #[arg(long)]
+    no_sweep: bool,
     /// Use modules of repositories exactly as ftp.lock and this machine have them; fetch and lock nothing
     #[arg(long)]
     locked: bool,
@@ -117,6 +120,7 @@ impl Run {
                 retries: self.retries,
                 elsewhere,
                 withheld: program.secrets(),
+                sweeps: !self.no_sweep,
                 ..options
             })
             .and_then(|options| exec::run(&plan, program, &project.source, &store, &options, &sink));

@@ -19,10 +19,10 @@ use crate::plan::spec::StageFailure;
 use crate::store::{Lease, StoreError};
 
 /// How often cancellation, time limit and lease are looked at when the child says nothing.
-const TICK: Duration = Duration::from_millis(50);
+pub(super) const TICK: Duration = Duration::from_millis(50);
 
 /// How long a stage process has to end after SIGTERM, before SIGKILL.
-const GRACE: Duration = Duration::from_secs(3);
+pub(super) const GRACE: Duration = Duration::from_secs(3);
 
 /// How a stage process ended.
 pub(super) enum Ended {
@@ -30,6 +30,8 @@ pub(super) enum Ended {
     Finished(ExitStatus),
     Failed(StageFailure),
     Interrupted,
+    /// The process that it shared with others, before it came to its end.
+    Dissolved(StageFailure),
 }
 
 /// What to start and when to stop it.
@@ -95,7 +97,7 @@ impl Job<'_> {
     }
 
     /// Why the process must end now, if it must.
-    fn early_end(&self, started: Instant, lease: &mut Lease) -> Option<Ended> {
+    pub fn early_end(&self, started: Instant, lease: &mut Lease) -> Option<Ended> {
         self.memory.look();
         if self.options.cancel.load(Ordering::Relaxed) {
             return Some(Ended::Interrupted);
@@ -112,24 +114,30 @@ impl Job<'_> {
 
     fn start(&self) -> std::io::Result<(Child, File)> {
         let log = File::create(self.log)?;
-        let mut command = Command::new(&self.options.program);
-        command.args(&self.options.arguments).arg(self.spec);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log.try_clone()?);
-        if let Some(threads) = self.share.threads {
-            command.env("RAYON_NUM_THREADS", threads.to_string());
-        }
-        if let Some(visible) = self.share.visible_gpu(std::env::var(VISIBLE_GPUS).ok().as_deref()) {
-            command.env(VISIBLE_GPUS, visible);
-        }
-        let declared = self.options.withheld.iter().map(Into::into);
-        for name in std::env::vars_os().map(|(name, _)| name).filter(|name| is_secret(name)).chain(declared) {
-            command.env_remove::<OsString>(name);
-        }
-        // Its own group: ctrl-C at the terminal reaches this process only, which then ends the child in good order.
-        command.process_group(0);
-        die_with_parent(&mut command);
+        let mut command = command(self.options, self.share);
+        command.arg(self.spec).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log.try_clone()?);
         Ok((command.spawn()?, log))
     }
+}
+
+/// What starts a stage process; what it is to do is still to be said.
+pub(super) fn command(options: &Options, share: &Share) -> Command {
+    let mut command = Command::new(&options.program);
+    command.args(&options.arguments);
+    if let Some(threads) = share.threads {
+        command.env("RAYON_NUM_THREADS", threads.to_string());
+    }
+    if let Some(visible) = share.visible_gpu(std::env::var(VISIBLE_GPUS).ok().as_deref()) {
+        command.env(VISIBLE_GPUS, visible);
+    }
+    let declared = options.withheld.iter().map(Into::into);
+    for name in std::env::vars_os().map(|(name, _)| name).filter(|name| is_secret(name)).chain(declared) {
+        command.env_remove::<OsString>(name);
+    }
+    // Its own group: ctrl-C at the terminal reaches this process only, which then ends the child in good order.
+    command.process_group(0);
+    die_with_parent(&mut command);
+    command
 }
 
 /// Variables that stages have no use for and that give access to more than this machine.
@@ -139,7 +147,7 @@ fn is_secret(name: &OsStr) -> bool {
 }
 
 /// The lines of a child's standard output, until it is closed. Bytes that are not UTF-8 are replaced.
-fn read_lines(child: &mut Child) -> Receiver<String> {
+pub(super) fn read_lines(child: &mut Child) -> Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     let output: Option<Box<dyn Read + Send>> = child.stdout.take().map(|output| Box::new(output) as _);
     std::thread::spawn(move || {
@@ -171,7 +179,7 @@ fn stop(child: &mut Child) {
     let _ = child.wait();
 }
 
-fn signal_group(child: &Child, signal: libc::c_int) {
+pub(super) fn signal_group(child: &Child, signal: libc::c_int) {
     if let Ok(group) = libc::pid_t::try_from(child.id()) {
         // SAFETY: signals a process group; no memory is involved. A group that is gone is an error that says so.
         unsafe { libc::killpg(group, signal) };

@@ -47,6 +47,15 @@ pub(super) fn unexplained(label: &str, status: ExitStatus, log: &Path, out_of_me
     StageFailure::new(code, message).help(help)
 }
 
+/// A process with several stages, which ended before they did.
+pub(super) fn dissolved(label: &str, status: Option<ExitStatus>, log: &Path, out_of_memory: bool) -> StageFailure {
+    let failure = match status {
+        Some(status) => unexplained(label, status, log, out_of_memory),
+        None => StageFailure::new("ftp::exec::ended", format!("the process of {label} ended before it began")),
+    };
+    StageFailure { message: format!("{}; it runs by itself now", failure.message), ..failure }
+}
+
 /// Whether a stage may succeed when it is simply run again: nothing it did itself made it fail.
 pub(super) fn is_transient(failure: &StageFailure) -> bool {
     matches!(failure.code.as_str(), "ftp::exec::killed" | "ftp::store::lease_lost")

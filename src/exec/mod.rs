@@ -11,6 +11,8 @@ mod run;
 mod slots;
 pub mod stage;
 mod status;
+mod sweep;
+mod together;
 mod worker;
 
 pub use report::{FailedStage, RunReport, StageResult};

@@ -19,6 +19,8 @@ use super::failure;
 use super::report::{FailedStage, RunReport, StageResult};
 use super::slots::{Demand, Machine, Share, Slots};
 use super::status::{History, why};
+use super::sweep::{Kin, Sweep, width};
+use super::together::Together;
 use super::worker::{Failed, Outcome, Worker, values};
 use crate::event::Event;
 use crate::lang::ir::Program;
@@ -50,6 +52,9 @@ pub struct Options {
     pub elsewhere: Option<Arc<dyn Elsewhere>>,
     /// Environment variables with secrets: no stage sees them.
     pub withheld: Vec<String>,
+    /// Whether stages that train small parts over one model on the same data do so in one process, where they would run one after
+    /// the other.
+    pub sweeps: bool,
 }
 
 impl Options {
@@ -66,6 +71,7 @@ impl Options {
             retries: 2,
             elsewhere: None,
             withheld: vec![],
+            sweeps: true,
         })
     }
 }
@@ -130,6 +136,7 @@ pub fn run(
         waiting,
         slots,
         shares,
+        sweep: None,
     };
     std::thread::scope(|scope| run.all(scope));
     let Run { mut report, entry, .. } = run;
@@ -181,8 +188,16 @@ struct Run<'a> {
     /// Those of them that are not in the store and wait for a slot: their keys, and why there is no result.
     waiting: BTreeMap<usize, (Digest, Absence)>,
     slots: Slots,
-    /// What each running stage has.
+    /// What each running stage has of its own.
     shares: BTreeMap<usize, Share>,
+    sweep: Option<Sweep<'a>>,
+}
+
+/// Where a stage runs.
+pub(super) enum Seat<'a> {
+    Own(Share),
+    /// In a process with others, and with what these have.
+    Beside(Arc<Together<'a>>, Share),
 }
 
 impl<'a> Run<'a> {
@@ -198,10 +213,16 @@ impl<'a> Run<'a> {
                 self.look_up(stage);
             }
             while self.goes_on() {
-                let Some((stage, share)) = self.next() else { break };
-                self.begin(stage, share, scope, &sender);
+                let Some((stage, seat)) = self.next() else { break };
+                self.begin(stage, seat, scope, &sender);
             }
-            if self.shares.is_empty() {
+            // Nothing more has joined it.
+            if let Some(sweep) = self.sweep.take_if(|sweep| sweep.running.is_empty()) {
+                sweep.together.close();
+                self.slots.give_back(sweep.share);
+                continue;
+            }
+            if self.shares.is_empty() && self.sweep.is_none() {
                 return;
             }
             self.listen(&receiver);
@@ -242,12 +263,45 @@ impl<'a> Run<'a> {
     }
 
     /// The first stage that waits and for which there is room.
-    fn next(&mut self) -> Option<(usize, Share)> {
+    fn next(&mut self) -> Option<(usize, Seat<'a>)> {
+        let stages: Vec<usize> = self.waiting.keys().copied().collect();
+        if let Some(sweep) = self.sweep.as_mut().filter(|sweep| sweep.running.len() < sweep.most) {
+            for &stage in &stages {
+                let demand = Demand::of(self.plan.node(self.program, stage));
+                if Kin::of(self.plan, self.program, stage).as_ref() == Some(&sweep.kin)
+                    && self.slots.widen(&mut sweep.share, demand)
+                {
+                    return Some((stage, sweep.seat(stage)));
+                }
+            }
+        }
         if !self.slots.any() {
             return None;
         }
-        let stages: Vec<usize> = self.waiting.keys().copied().collect();
-        stages.into_iter().find_map(|stage| Some((stage, self.slots.take(self.demand(stage))?)))
+        let mut waiting = stages.iter();
+        let (stage, share) = waiting.find_map(|&stage| Some((stage, self.slots.take(self.demand(stage))?)))?;
+        match self.kin(stage) {
+            Some(kin) => {
+                let others = stages.iter().filter(|other| self.kin(**other).as_ref() == Some(&kin)).count();
+                if others < 2 {
+                    return Some((stage, Seat::Own(share)));
+                }
+                let (most, threads) = width(others, share.cores());
+                let name = format!("{}-{}.log", &self.waiting[&stage].0[..16], std::process::id());
+                let log = self.store.logs().join(name);
+                let together = Arc::new(Together::new(self.options, share.clone(), threads, log));
+                let sweep = self.sweep.insert(Sweep { kin, together, share, running: BTreeSet::new(), most });
+                Some((stage, sweep.seat(stage)))
+            }
+            None => Some((stage, Seat::Own(share))),
+        }
+    }
+
+    /// What a stage has in common with others that it may train together with: only where it would have to wait for them, or they
+    /// for it.
+    fn kin(&self, stage: usize) -> Option<Kin<'a>> {
+        let one_by_one = self.options.sweeps && self.options.jobs <= 1;
+        one_by_one.then(|| Kin::of(self.plan, self.program, stage)).flatten()
     }
 
     fn demand(&self, stage: usize) -> Demand {
@@ -265,12 +319,23 @@ impl<'a> Run<'a> {
         left.filter(|_| !self.loses(stage))
     }
 
-    fn begin<'scope>(&mut self, stage: usize, share: Share, scope: &'scope Scope<'scope, 'a>, sender: &Sender<Message>)
-    where
+    fn begin<'scope>(
+        &mut self,
+        stage: usize,
+        seat: Seat<'a>,
+        scope: &'scope Scope<'scope, 'a>,
+        sender: &Sender<Message>,
+    ) where
         'a: 'scope,
     {
         let Some((key, absence)) = self.waiting.remove(&stage) else { return };
-        self.shares.insert(stage, share.clone());
+        let (share, together) = match seat {
+            Seat::Own(share) => {
+                self.shares.insert(stage, share.clone());
+                (share, None)
+            }
+            Seat::Beside(together, share) => (share, Some(together)),
+        };
         let Some(left) = self.inputs_left(stage) else { return };
         let keyed = self.plan.key_with(self.program, stage, &left, &|before| self.output(before));
         let whole = self.plan.key_of_whole(self.program, stage, &|before| self.output(before));
@@ -297,6 +362,7 @@ impl<'a> Run<'a> {
                 whole,
                 inputs,
                 share: &share,
+                together: together.as_deref(),
                 time_limit: plan.time_limit(program, stage),
                 reason,
                 sink: &sink,
@@ -312,6 +378,9 @@ impl<'a> Run<'a> {
         if let Some(share) = self.shares.remove(&stage) {
             self.slots.give_back(share);
         }
+        if let Some(sweep) = &mut self.sweep {
+            sweep.running.remove(&stage);
+        }
         self.done(stage, key, outcome);
     }
 
@@ -320,7 +389,7 @@ impl<'a> Run<'a> {
             Ok(Message::Said(event)) => self.say(event),
             Ok(Message::Done(stage, key, outcome)) => self.ended(stage, key, outcome),
             // Not before all threads are done: this one holds a sender, too.
-            Err(_) => self.shares.clear(),
+            Err(_) => (self.shares, self.sweep) = (BTreeMap::new(), None),
         }
     }
 

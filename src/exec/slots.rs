@@ -55,6 +55,11 @@ pub(super) struct Share {
 pub(super) const VISIBLE_GPUS: &str = "CUDA_VISIBLE_DEVICES";
 
 impl Share {
+    /// Cores that it has.
+    pub fn cores(&self) -> usize {
+        self.cores.max(1)
+    }
+
     /// What its process calls the device: of GPUs it sees one only.
     pub fn device_of_child(&self) -> String {
         match self.device.split_once(':') {
@@ -128,6 +133,16 @@ impl Slots {
         Some(Share { cores, memory, threads, device })
     }
 
+    /// Lets a share hold one more stage, whose threads are those it has; false while there is too little memory.
+    pub fn widen(&mut self, share: &mut Share, demand: Demand) -> bool {
+        if demand.memory > self.memory {
+            return false;
+        }
+        self.memory -= demand.memory;
+        share.memory += demand.memory;
+        true
+    }
+
     pub fn give_back(&mut self, share: Share) {
         self.running -= 1;
         self.cores += share.cores;
@@ -156,6 +171,7 @@ mod tests {
             retries: 0,
             elsewhere: None,
             withheld: vec![],
+            sweeps: false,
         };
         Slots::new(&options, device)
     }
@@ -190,6 +206,16 @@ mod tests {
         let mut slots = self::slots(2, MACHINE, "cpu");
         assert_eq!(slots.take(demand(64, 0)).expect("alone").threads, Some(8));
         assert!(!slots.could_hold(demand(0, 101)));
+    }
+
+    #[test]
+    fn a_share_grows_with_the_memory_there_is() {
+        let mut slots = slots(1, MACHINE, "cpu");
+        let mut share = slots.take(demand(0, 40)).expect("there is room");
+        assert!(slots.widen(&mut share, demand(0, 40)));
+        assert!(!slots.widen(&mut share, demand(0, 40)), "20 bytes are left");
+        slots.give_back(share);
+        assert_eq!((slots.cores, slots.memory, slots.running), (8, 100, 0));
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use std::any::Any;
 use std::cell::RefCell;
-use std::io::Write;
+use std::io::{BufRead, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -26,31 +26,70 @@ pub struct ChildSpec {
     pub nonce: String,
 }
 
+/// One of the stages of a process with several, as its standard input names them, a JSON object a line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// What the lines about it on standard output begin with: no two stages of a process have the same.
+    pub nonce: String,
+    /// Its [`ChildSpec`].
+    pub spec: PathBuf,
+}
+
+/// Stack of a stage's thread: what the main thread of a stage alone usually has.
+const STACK: usize = 8 << 20;
+
 /// Runs the stage that the file `spec` describes in this process and commits its result. Says what happens as JSON lines
 /// on standard output; a panic in `run` becomes a failure like any other.
 pub fn run_child(
     spec: &Path,
     run: impl FnOnce(&StageSpec, &Store, &dyn Fn(Event)) -> Result<Outcome, StageFailure>,
 ) -> ExitCode {
+    if to_its_end(spec, run, &|event| say("", event)) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs every stage that standard input names, as a [`Member`] a line, in a thread of its own, and commits its result. Ends when
+/// no more can come and all are over. What is said of one, success and failure too, begins with its nonce and a space.
+pub fn run_members(
+    run: impl Fn(&StageSpec, &Store, &dyn Fn(Event)) -> Result<Outcome, StageFailure> + Sync,
+) -> ExitCode {
+    std::thread::scope(|scope| {
+        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+            // Only the scheduler writes there.
+            let Ok(Member { nonce, spec }) = serde_json::from_str(&line) else { return ExitCode::FAILURE };
+            let (run, before) = (&run, format!("{nonce} "));
+            let work = move || to_its_end(&spec, run, &|event| say(&before, event));
+            // Those that began come to their end; the others, the scheduler runs in processes of their own.
+            let Ok(_) = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work) else { break };
+        }
+        ExitCode::SUCCESS
+    })
+}
+
+/// Runs a stage and says how it ended; whether it succeeded.
+fn to_its_end(
+    spec: &Path,
+    run: impl FnOnce(&StageSpec, &Store, &dyn Fn(Event)) -> Result<Outcome, StageFailure>,
+    say: &dyn Fn(&Event),
+) -> bool {
     let child = match read(spec) {
         Ok(child) => child,
         Err(failure) => {
             say(&failed(spec.display().to_string(), failure));
-            return ExitCode::FAILURE;
+            return false;
         }
     };
     let stage = child.stage.label.clone();
     let started = Instant::now();
     // Nothing of what `run` may have left half-done is used after a panic: the attempt is thrown away.
-    let result = catch_unwind(AssertUnwindSafe(|| compute(child, run)));
+    let result = catch_unwind(AssertUnwindSafe(|| compute(child, run, say)));
     match result.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))) {
         Ok(Manifest { key, output, .. }) => {
             say(&Event::StageFinished { stage, key, output, seconds: started.elapsed().as_secs_f64() });
-            ExitCode::SUCCESS
+            true
         }
         Err(failure) => {
             say(&failed(stage, failure));
-            ExitCode::FAILURE
+            false
         }
     }
 }
@@ -70,6 +109,7 @@ fn read(spec: &Path) -> Result<ChildSpec, StageFailure> {
 fn compute(
     child: ChildSpec,
     run: impl FnOnce(&StageSpec, &Store, &dyn Fn(Event)) -> Result<Outcome, StageFailure>,
+    say: &dyn Fn(&Event),
 ) -> Result<Manifest, StageFailure> {
     let ChildSpec { stage, pre_image, artifact, nonce } = child;
     let store = Store::open(&stage.store)?;
@@ -113,9 +153,9 @@ fn panicked(panic: &(dyn Any + Send)) -> StageFailure {
 }
 
 /// One event, one line. When nobody listens any more, the scheduler is gone and so will be this process.
-fn say(event: &Event) {
+fn say(before: &str, event: &Event) {
     if let Ok(line) = serde_json::to_string(event) {
         let mut out = std::io::stdout().lock();
-        let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+        let _ = writeln!(out, "{before}{line}").and_then(|()| out.flush());
     }
 }

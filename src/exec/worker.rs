@@ -1,6 +1,7 @@
 //! One stage that is not in the store: whose turn it is, its process, and what to do when that ends badly.
 
 use std::path::PathBuf;
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use super::memory;
 use super::run::Options;
 use super::slots::Share;
 use super::stage::ChildSpec;
+use super::together::Together;
 use crate::event::Event;
 use crate::lang::ir::{Node, Parameter};
 use crate::lang::value::Value;
@@ -52,9 +54,19 @@ pub(super) struct Worker<'a> {
     /// What of the machine it has.
     pub share: &'a Share,
     pub time_limit: Option<f64>,
+    /// The process that it shares with others, for as long as there is one.
+    pub together: Option<&'a Together<'a>>,
     /// Why it must run, for people.
     pub reason: String,
     pub sink: &'a dyn Fn(Event),
+}
+
+/// How a try came out.
+enum Tried {
+    Done(Outcome),
+    Failed(Failed),
+    /// The process that it shared with others ended before the stage did.
+    Dissolved(StageFailure),
 }
 
 /// Whose turn a missing stage is.
@@ -70,6 +82,8 @@ impl Worker<'_> {
     pub fn bring_about(&self) -> Result<Outcome, Failed> {
         let mut tries = 0;
         loop {
+            let over = self.together.filter(|together| together.is_over());
+            let _alone = over.map(|together| together.alone.lock().unwrap_or_else(PoisonError::into_inner));
             let lease = match self.turn().map_err(without_log)? {
                 Turn::Theirs(manifest) => return Ok(Outcome::Hit(manifest)),
                 Turn::Interrupted => return Ok(Outcome::Interrupted),
@@ -81,28 +95,37 @@ impl Worker<'_> {
                 Turn::Ours(lease) => lease,
             };
             let failed = match self.compute(lease) {
-                Ok(outcome) => {
+                Tried::Done(outcome) => {
                     self.offer(&outcome);
                     return Ok(outcome);
                 }
-                Err(failed) => failed,
+                // That is no failure of its own, and does not count as a try.
+                Tried::Dissolved(failure) => {
+                    self.retried(&failure, tries + 2, Duration::ZERO);
+                    continue;
+                }
+                Tried::Failed(failed) => failed,
             };
             if tries == self.options.retries || !failure::is_transient(&failed.0) {
                 return Err(failed);
             }
             let wait = BACK_OFF * 2u32.pow(tries.min(6));
             tries += 1;
-            (self.sink)(Event::StageRetried {
-                stage: self.label.to_owned(),
-                code: failed.0.code.clone(),
-                message: failed.0.message.clone(),
-                attempt: tries + 1,
-                seconds: wait.as_secs_f64(),
-            });
+            self.retried(&failed.0, tries + 1, wait);
             if !self.pause(wait) {
                 return Ok(Outcome::Interrupted);
             }
         }
+    }
+
+    fn retried(&self, failure: &StageFailure, attempt: u32, wait: Duration) {
+        (self.sink)(Event::StageRetried {
+            stage: self.label.to_owned(),
+            code: failure.code.clone(),
+            message: failure.message.clone(),
+            attempt,
+            seconds: wait.as_secs_f64(),
+        });
     }
 
     /// Waits; false when the run is cancelled meanwhile.
@@ -163,7 +186,11 @@ impl Worker<'_> {
         }
     }
 
-    fn compute(&self, mut lease: Lease) -> Result<Outcome, Failed> {
+    fn compute(&self, lease: Lease) -> Tried {
+        self.attempt(lease).unwrap_or_else(Tried::Failed)
+    }
+
+    fn attempt(&self, mut lease: Lease) -> Result<Tried, Failed> {
         let (stage, key) = (self.label.to_owned(), self.keyed.key.clone());
         (self.sink)(Event::StageStarted { stage, key, reason: self.reason.clone() });
 
@@ -171,7 +198,14 @@ impl Worker<'_> {
         let attempt = self.store.attempt().map_err(without_log)?;
         let spec = self.child_spec(&lease, attempt.files());
         write_spec(&attempt.spec(), &spec).map_err(|failure| (failure, None))?;
-        let log = self.store.logs().join(format!("{}-{}.log", &self.keyed.key[..16], lease.nonce()));
+        let together = self.together.filter(|together| !together.is_over());
+        let own = || self.store.logs().join(format!("{}-{}.log", &self.keyed.key[..16], lease.nonce()));
+        let log = together.map_or_else(own, |together| together.log.clone());
+        let discard = || {
+            if together.is_none() {
+                discard_if_empty(&log)
+            }
+        };
         let (label, options) = (self.label, self.options);
         let memory = memory::Watch::new();
         let job = Job {
@@ -183,21 +217,25 @@ impl Worker<'_> {
             time_limit: self.time_limit,
             memory: &memory,
         };
-        let ended = job.supervise(&mut lease, self.sink);
+        let ended = match together {
+            Some(together) => together.supervise(&job, &mut lease, self.sink),
+            None => job.supervise(&mut lease, self.sink),
+        };
         // The store decides: a process that was stopped right after its commit has done its work.
         if let Lookup::Hit(manifest) = self.entry.lookup(self.label, &self.keyed.key).map_err(without_log)? {
-            discard_if_empty(&log);
-            return Ok(Outcome::Ran(manifest));
+            discard();
+            return Ok(Tried::Done(Outcome::Ran(manifest)));
         }
         let failure = match ended {
             Ended::Interrupted => {
                 let _ = std::fs::remove_file(&log);
-                return Ok(Outcome::Interrupted);
+                return Ok(Tried::Done(Outcome::Interrupted));
             }
+            Ended::Dissolved(failure) => return Ok(Tried::Dissolved(failure)),
             Ended::Failed(failure) => failure,
             Ended::Finished(status) => failure::unexplained(self.label, status, &log, memory.grew()),
         };
-        discard_if_empty(&log);
+        discard();
         let log = log.exists().then_some(log);
         let failure = match &log {
             Some(log) => failure::with_log(failure, log),

@@ -81,6 +81,9 @@ pub struct Node {
 /// The parameter of a training that ends it after a share of its steps; a race sets it.
 pub const UNTIL: &str = "until";
 
+/// The parameter of a training that ends it at one of its cycles; the next one goes on from there.
+pub const SNAPSHOT: &str = "snapshot";
+
 /// A place in a race: the stage is run to its end only if the race keeps it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Contest {

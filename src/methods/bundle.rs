@@ -33,6 +33,7 @@ pub(super) const PREPARED: &str = "prepared.safetensors";
 const TRAINED: &str = "trained_delta";
 
 /// A model in host memory.
+#[derive(Clone)]
 pub struct Bundle {
     pub config: serde_json::Value,
     pub tensors: Tensors,

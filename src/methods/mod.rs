@@ -14,6 +14,8 @@ mod panel;
 mod parameters;
 #[cfg(feature = "train")]
 pub mod predict;
+#[cfg(feature = "train")]
+mod shared;
 mod stability;
 #[cfg(feature = "train")]
 mod stage;
@@ -59,6 +61,9 @@ mod swap;
 mod text;
 
 use std::sync::LazyLock;
+
+#[cfg(feature = "train")]
+pub use shared::Shared;
 
 #[cfg(feature = "train")]
 use crate::hub::tensors::Tensors;
@@ -170,9 +175,20 @@ pub fn run(
     store: &crate::store::Store,
     sink: &dyn Fn(crate::event::Event),
 ) -> Result<crate::plan::spec::Outcome, crate::plan::spec::StageFailure> {
+    run_among(&Shared::default(), spec, store, sink)
+}
+
+/// Runs one of several stages in this process, which share what they have in common.
+#[cfg(feature = "train")]
+pub fn run_among(
+    shared: &Shared,
+    spec: &crate::plan::spec::StageSpec,
+    store: &crate::store::Store,
+    sink: &dyn Fn(crate::event::Event),
+) -> Result<crate::plan::spec::Outcome, crate::plan::spec::StageFailure> {
     let found = METHODS.iter().find(|method| (method.signature)().name == spec.method);
     match found.map(|method| &method.action) {
-        Some(Action::Stage(run) | Action::Attaching(run, _)) => run(&stage::Stage { spec, store, sink }),
+        Some(Action::Stage(run) | Action::Attaching(run, _)) => run(&stage::Stage { spec, store, sink, shared }),
         _ => Err(crate::plan::spec::StageFailure::new(
             "ftp::stage::unknown_method",
             format!("this version of ftp has no stage named `{}`", spec.method),

@@ -288,6 +288,6 @@ pub fn fit_delta(spec: Option<&DeltaSpec>, model: &mut Model, learning_rate: f64
     };
     let objective = SequenceTask { task: task() };
     let rows = Rows::labelled(&encodings, &targets);
-    let around = train::Surroundings { stage: "test", sink: &|_| {}, checkpoint: None, relay: None };
+    let around = train::Surroundings { stage: "test", sink: &|_| {}, checkpoint: None, relay: None, turns: None };
     train::fit(model, &objective, rows, None, &settings, around).unwrap().train_loss
 }

@@ -50,7 +50,7 @@ impl Predictor {
 
     /// Keeps in memory once what both models have.
     pub fn sharing(mut self, other: &Self) -> Self {
-        self.model.share(&other.model);
+        self.model.share(&other.model.parameters);
         self
     }
 

@@ -1,22 +1,30 @@
 //! What a running method sees of the world: its parameters, its inputs, its directory.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::bundle::Bundle;
+use super::shared::Shared;
+use crate::data::batch::Encoding;
 use crate::data::set::LabelledSet;
+use crate::data::tokenizer::{Encoded, Tokenizer};
 use crate::event::{Event, Notice};
 use crate::lang::value::Value;
 use crate::lang::world::Digest;
+use crate::nn::models::Model;
+use crate::nn::parameters::Parameters;
 use crate::plan::spec::{Input, StageFailure, StageSpec};
 use crate::store::Store;
 use crate::train::checkpoint::Place;
-use crate::train::{Fitted, Surroundings, TrainError};
+use crate::train::{Fitted, States, Surroundings, TrainError};
 
 /// One running stage.
 pub(crate) struct Stage<'a> {
     pub spec: &'a StageSpec,
     pub store: &'a Store,
     pub sink: &'a dyn Fn(Event),
+    /// With the other stages of this process.
+    pub shared: &'a Shared,
 }
 
 impl Stage<'_> {
@@ -34,8 +42,13 @@ impl Stage<'_> {
         let whole = self.spec.whole.clone();
         let handed_on = whole.or_else(|| self.optional_int("snapshot").map(|_| self.key_of_all_snapshots()));
         let relay = handed_on.map(|key| place(key, "relay"));
-        let around =
-            Surroundings { stage: &self.spec.label, sink: self.sink, checkpoint: Some(&own), relay: relay.as_ref() };
+        let around = Surroundings {
+            stage: &self.spec.label,
+            sink: self.sink,
+            checkpoint: Some(&own),
+            relay: relay.as_ref(),
+            turns: self.shared.turns(),
+        };
         let fitted = fit(around)?;
         // The last of them leaves nothing behind.
         if let Some(relay) = relay.filter(|_| self.is_last_snapshot()) {
@@ -111,13 +124,63 @@ impl Stage<'_> {
     }
 
     /// A labelled input and the name it has in the file.
-    pub fn labelled(&self, slot: &str) -> Result<(LabelledSet, String), StageFailure> {
+    pub fn labelled(&self, slot: &str) -> Result<(Arc<LabelledSet>, String), StageFailure> {
         match self.input(slot)? {
             Input::Source { name, method, parameters, facts } => {
-                Ok((crate::data::read_labelled(method, parameters, facts)?, name.clone()))
+                let read = || crate::data::read_labelled(method, parameters, facts);
+                Ok((self.shared.once(self.named("set", &[slot], &[]), read)?, name.clone()))
             }
             Input::Artifact { .. } => Err(unexpected(slot, "a labelled set")),
         }
+    }
+
+    /// A split of the set in a slot, tokenised by the tokenizer of the model left of the arrow.
+    pub fn tokenised(
+        &self,
+        slot: &str,
+        split: &str,
+        set: &LabelledSet,
+        tokenizer: &Tokenizer,
+        limit: usize,
+    ) -> Result<Arc<Encoded>, StageFailure> {
+        let examples = set.splits.get(split).map_or(&[][..], Vec::as_slice);
+        let encode = || {
+            let inputs: Vec<_> = examples.iter().map(Into::into).collect();
+            tokenizer.encode_all(&inputs, limit)
+        };
+        self.shared.once(self.named("tokens", &["model", slot], &[split, &limit.to_string()]), encode)
+    }
+
+    /// What the fixed layers of a model, the one left of the arrow with a head of this stage, make of a split that
+    /// [`Stage::tokenised`] gave.
+    pub fn states(
+        &self,
+        slot: &str,
+        split: &str,
+        model: &Model,
+        encodings: &[Encoding],
+        limit: usize,
+    ) -> Result<Arc<States>, StageFailure> {
+        // What trains is above the fixed layers, and so is all that the stage draws.
+        let fixed = format!("{:?} {:?}", model.fixed(), model.precision);
+        let name = self.named("states", &["model", slot], &[split, &limit.to_string(), &fixed]);
+        let directory = self.store.states();
+        self.shared.once(name, || States::of(model, encodings, Some(&directory)))
+    }
+
+    /// Parameters that other stages of this process have with the same values lie in memory once: call before training.
+    pub fn share_weights(&self, model: &mut Model) -> Result<(), StageFailure> {
+        let parameters = &model.parameters;
+        let first: Arc<Parameters> =
+            self.shared.once(self.named("weights", &["model"], &[]), || Ok::<_, StageFailure>(parameters.clone()))?;
+        model.share(&first);
+        Ok(())
+    }
+
+    /// The name of something that depends on inputs of this stage and on nothing else but `others`.
+    fn named(&self, kind: &str, slots: &[&str], others: &[&str]) -> String {
+        let inputs: Vec<Option<&Input>> = slots.iter().map(|slot| self.spec.inputs.get(*slot)).collect();
+        format!("{kind} {}", serde_json::json!([inputs, others]))
     }
 
     /// The models of a list left of the arrow.
@@ -158,10 +221,13 @@ impl Stage<'_> {
     /// A model given as an argument.
     pub fn model_in(&self, slot: &str) -> Result<Bundle, StageFailure> {
         self.activity("loading the model");
-        match self.input(slot)? {
+        let (input, store) = (self.input(slot)?, self.store);
+        let open = || match input {
             Input::Source { facts, .. } => Bundle::from_source(facts),
-            Input::Artifact { output } => Bundle::open(self.store, output),
-        }
+            Input::Artifact { output } => Bundle::open(store, output),
+        };
+        let bundle = self.shared.once(self.named("model", &[slot], &[]), open)?;
+        Ok(Arc::unwrap_or_clone(bundle))
     }
 }
 

@@ -4,11 +4,13 @@ use serde_json::json;
 
 use super::bundle::{choose_trainable, hand_over, report_loading, trained_share};
 use super::stability;
+use std::sync::Arc;
+
 use super::stage::Stage;
-use crate::data::batch::Encoding;
 use crate::data::set::Target;
-use crate::data::tokenizer::Input;
+use crate::data::tokenizer::Encoded;
 use crate::event::{Event, Notice};
+use crate::hub::tensors::Tensors;
 use crate::lang::world::Task;
 use crate::nn::models::{self, Head};
 use crate::plan::spec::{Outcome, StageFailure};
@@ -29,6 +31,8 @@ pub(super) fn fine_tune(stage: &Stage, slot: &str) -> Result<Outcome, StageFailu
     stability::remove_top(&mut bundle, stage.optional_int("remove_layers").unwrap_or(0) as usize)?;
     let head = Head::Sequence(set.task.clone());
     let (mut model, mut report) = bundle.model(&head, settings.seed, &device)?;
+    // The model has them now.
+    bundle.tensors = Tensors::new();
     model.precision = settings.precision;
     let again = stage.optional_int("reinit_layers").unwrap_or(0) as usize;
     report.missing.extend(stability::draw_top_again(&mut model, again, settings.seed)?);
@@ -38,13 +42,15 @@ pub(super) fn fine_tune(stage: &Stage, slot: &str) -> Result<Outcome, StageFailu
         settings = settings.with_delta(&delta.method, &delta.parameters);
     }
     stability::check_fixed(&model, again)?;
+    if !bundle.deltas.is_empty() {
+        stage.share_weights(&mut model)?;
+    }
 
     let limit = (stage.int("max_length") as usize).min(model.max_tokens());
     let mut split = |name: &str| -> Result<Option<Split>, StageFailure> {
         let Some(examples) = set.splits.get(name) else { return Ok(None) };
         stage.activity(format!("tokenising {} rows of {name}", examples.len()));
-        let inputs: Vec<Input> = examples.iter().map(Input::from).collect();
-        let encoded = bundle.tokenizer.encode_all(&inputs, limit)?;
+        let encoded = stage.tokenised(slot, name, &set, &bundle.tokenizer, limit)?;
         for notice in encoded.notices(&format!("the {name} split of {set_name}"), limit) {
             stage.notice(&mut notices, notice);
         }
@@ -53,10 +59,10 @@ pub(super) fn fine_tune(stage: &Stage, slot: &str) -> Result<Outcome, StageFailu
             None => None,
             Some(layers) => {
                 stage.activity(format!("computing what the {layers} fixed layers make of {name}, once"));
-                Some(States::of(&model, &encoded.encodings, Some(&stage.store.states()))?)
+                Some(stage.states(slot, name, &model, &encoded.encodings, limit)?)
             }
         };
-        Ok(Some(Split { encodings: encoded.encodings, targets, states }))
+        Ok(Some(Split { encoded, targets, states }))
     };
     let (train_split, dev, test) = (split("train")?.unwrap_or_default(), split("dev")?, split("test")?);
 
@@ -103,14 +109,14 @@ pub(super) fn fine_tune(stage: &Stage, slot: &str) -> Result<Outcome, StageFailu
 /// One split, tokenised.
 #[derive(Default)]
 struct Split {
-    encodings: Vec<Encoding>,
+    encoded: Arc<Encoded>,
     targets: Vec<Target>,
-    states: Option<States>,
+    states: Option<Arc<States>>,
 }
 
 impl Split {
     fn rows(&self) -> Rows<'_> {
-        Rows::labelled(&self.encodings, &self.targets).with_states(self.states.as_ref())
+        Rows::labelled(&self.encoded.encodings, &self.targets).with_states(self.states.as_deref())
     }
 }
 

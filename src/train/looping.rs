@@ -17,6 +17,7 @@ use super::selection::Selection;
 use super::settings::{Keep, Settings};
 use super::stability::{At, Beginning, Techniques};
 use super::step::{Draws, accumulate};
+use super::turns::{Turn, Turns};
 use crate::data::order::{self, Budget};
 use crate::data::set::Target;
 use crate::event::{Event, Notice};
@@ -70,6 +71,8 @@ pub struct Surroundings<'a> {
     pub checkpoint: Option<&'a Place>,
     /// Where a training that ends with a part of its steps leaves its state, and finds that of the part before.
     pub relay: Option<&'a Place>,
+    /// Of a process in which other trainings go on: when it is this one's turn.
+    pub turns: Option<&'a Turns>,
 }
 
 impl Surroundings<'_> {
@@ -151,6 +154,7 @@ pub fn fit(
     let mut writer = Writer::new(around.checkpoint, settings.checkpoint_every, settings.checkpoint_steps, now);
     let mut meter = Meter::new(end, settings.log_interval, now).after(state.position.step, now);
     let mut stopped_early = false;
+    let mut turn = Turn::of(around.turns);
     loop {
         let epoch = state.position.epoch;
         let batches = order::epoch(train.len(), settings.batch_size, settings.seed, epoch);
@@ -164,6 +168,7 @@ pub fn fit(
             let learning_rate = settings.learning_rate * state.techniques.factor(at, schedule);
             state.techniques.before(model, at);
 
+            turn.begin();
             let draws = Draws { masks: masks.at(epoch), dropout: dropout.at(step) };
             let regularizer = state.techniques.regularizer();
             let mut sum = accumulate(model, objective, train, chosen, budget, draws, regularizer)?;
@@ -179,6 +184,7 @@ pub fn fit(
             let rate = |name: &str| learning_rate * state.techniques.rate(name);
             state.optimizer.update(&mut model.parameters, sum.gradients, rate, scale as f32);
             state.techniques.updated(model, at);
+            turn.step_done();
 
             state.position.step = step;
             state.position.batch += 1;
@@ -209,6 +215,7 @@ pub fn fit(
             }
         }
 
+        turn.end();
         let step = state.position.step;
         let mut record = EpochRecord {
             epoch: step as f64 / steps_per_epoch,

@@ -28,6 +28,7 @@ pub mod settings;
 pub mod stability;
 pub mod states;
 pub mod step;
+mod turns;
 
 pub use device::{cuda_devices, device, open};
 pub use error::TrainError;
@@ -40,3 +41,4 @@ pub use prediction::{Prediction, predict};
 pub use sequence::SequenceTask;
 pub use settings::Settings;
 pub use states::States;
+pub use turns::Turns;

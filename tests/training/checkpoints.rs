@@ -27,7 +27,7 @@ fn a_training_goes_on_without_checkpoints_where_none_can_be_written_and_says_so_
             notices.borrow_mut().push(notice.code);
         }
     };
-    let around = Surroundings { stage: "test", sink: &sink, checkpoint: Some(&place), relay: None };
+    let around = Surroundings { stage: "test", sink: &sink, checkpoint: Some(&place), relay: None, turns: None };
     let mut model = classifier(0.1);
     let fitted = fit(&mut model, &classification(), rows, None, &settings, around).unwrap();
     assert_eq!(fitted.steps, 9);

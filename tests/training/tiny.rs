@@ -86,7 +86,7 @@ pub fn settings() -> Settings {
 
 /// A stage that nobody watches over but `sink`.
 pub fn around<'a>(stage: &'a str, sink: &'a dyn Fn(Event)) -> Surroundings<'a> {
-    Surroundings { stage, sink, checkpoint: None, relay: None }
+    Surroundings { stage, sink, checkpoint: None, relay: None, turns: None }
 }
 
 pub fn quiet(

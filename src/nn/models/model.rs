@@ -221,9 +221,9 @@ impl Model {
     }
 
     /// Takes the place in memory of parameters that another model has with the same values.
-    pub fn share(&mut self, other: &Self) {
+    pub fn share(&mut self, other: &Parameters) {
         for (name, parameter) in &mut self.parameters {
-            if let Some(same) = other.parameters.get(name)
+            if let Some(same) = other.get(name)
                 && same.weight.shape() == parameter.weight.shape()
                 && same.weight.to_host() == parameter.weight.to_host()
             {
