@@ -3,10 +3,11 @@
 use serde_json::json;
 
 use super::bundle::{choose_trainable, hand_over, report_loading, trained_share};
+use super::freeze;
 use super::stability;
 use super::stage::Stage;
 use crate::data::batch::Encoding;
-use crate::data::set::Target;
+use crate::data::set::{LabelledSet, Target};
 use crate::data::tokenizer::Input;
 use crate::event::{Event, Notice};
 use crate::lang::world::Task;
@@ -20,6 +21,7 @@ pub(super) fn fine_tune(stage: &Stage, slot: &str) -> Result<Outcome, StageFailu
     let mut settings = Settings::from_parameters(&stage.spec.parameters)?;
     let device = train::open(&stage.spec.device)?;
     let (set, set_name) = stage.labelled(slot)?;
+    let unlabelled = unlabelled(stage, &set)?;
     let mut bundle = stage.model()?;
     let old = models::drop_head(&mut bundle.tensors);
     if !old.is_empty() {
@@ -37,26 +39,35 @@ pub(super) fn fine_tune(stage: &Stage, slot: &str) -> Result<Outcome, StageFailu
     for delta in &bundle.deltas {
         settings = settings.with_delta(&delta.method, &delta.parameters);
     }
-    stability::check_fixed(&model, again)?;
+    let frozen = bundle.deltas.iter().filter_map(freeze::layers).max();
+    stability::check_fixed(&model, model.fixed().max(frozen), again)?;
 
     let limit = (stage.int("max_length") as usize).min(model.max_tokens());
+    let mut encode = |what: &str, inputs: &[Input]| -> Result<Vec<Encoding>, StageFailure> {
+        stage.activity(format!("tokenising {} rows of {what}", inputs.len()));
+        let encoded = bundle.tokenizer.encode_all(inputs, limit)?;
+        for notice in encoded.notices(what, limit) {
+            stage.notice(&mut notices, notice);
+        }
+        Ok(encoded.encodings)
+    };
     let mut split = |name: &str| -> Result<Option<Split>, StageFailure> {
         let Some(examples) = set.splits.get(name) else { return Ok(None) };
-        stage.activity(format!("tokenising {} rows of {name}", examples.len()));
         let inputs: Vec<Input> = examples.iter().map(Input::from).collect();
-        let encoded = bundle.tokenizer.encode_all(&inputs, limit)?;
-        for notice in encoded.notices(&format!("the {name} split of {set_name}"), limit) {
-            stage.notice(&mut notices, notice);
+        let mut encodings = encode(&format!("the {name} split of {set_name}"), &inputs)?;
+        if name == "train" && !unlabelled.is_empty() {
+            let inputs: Vec<Input> = unlabelled.iter().map(|text| (text.as_str(), None)).collect();
+            encodings.extend(encode("the unlabelled text", &inputs)?);
         }
         let targets = examples.iter().map(|example| example.target).collect();
         let states = match model.fixed() {
             None => None,
             Some(layers) => {
                 stage.activity(format!("computing what the {layers} fixed layers make of {name}, once"));
-                Some(States::of(&model, &encoded.encodings, Some(&stage.store.states()))?)
+                Some(States::of(&model, &encodings, Some(&stage.store.states()))?)
             }
         };
-        Ok(Some(Split { encodings: encoded.encodings, targets, states }))
+        Ok(Some(Split { encodings, targets, states }))
     };
     let (train_split, dev, test) = (split("train")?.unwrap_or_default(), split("dev")?, split("test")?);
 
@@ -86,7 +97,7 @@ pub(super) fn fine_tune(stage: &Stage, slot: &str) -> Result<Outcome, StageFailu
         metrics.insert("test".into(), scores_json(&scores, test.targets.len()));
         baseline = baseline_json(&set.task, &train_split.targets, &test.targets);
     }
-    let summary = json!({
+    let mut summary = json!({
         "objective": "sequence",
         "task": set.task,
         "rows": train_split.targets.len(),
@@ -97,10 +108,27 @@ pub(super) fn fine_tune(stage: &Stage, slot: &str) -> Result<Outcome, StageFailu
         "baseline": baseline,
         "parameters": trained_share(&model),
     });
+    if !unlabelled.is_empty() {
+        summary["unlabelled_rows"] = json!(unlabelled.len());
+    }
     hand_over(stage, bundle, &model, summary, notices)
 }
 
-/// One split, tokenised.
+/// The texts to learn from besides the set; none where the stage was given none.
+fn unlabelled(stage: &Stage, set: &LabelledSet) -> Result<Vec<String>, StageFailure> {
+    const SLOT: &str = "unlabelled";
+    if !stage.has(SLOT) {
+        return Ok(vec![]);
+    }
+    if set.splits.values().flatten().any(|example| example.pair.is_some()) {
+        let message = "the set's rows are pairs of texts, and the rows of `unlabelled` are single ones";
+        return Err(StageFailure::new("ftp::finetune::unlabelled_pairs", message)
+            .help("leave `unlabelled` out: `regularizer = temporal` and `pi` also learn from the set's own rows"));
+    }
+    stage.text(SLOT)
+}
+
+/// One split, tokenised: rows without labels behind those with.
 #[derive(Default)]
 struct Split {
     encodings: Vec<Encoding>,
@@ -110,7 +138,8 @@ struct Split {
 
 impl Split {
     fn rows(&self) -> Rows<'_> {
-        Rows::labelled(&self.encodings, &self.targets).with_states(self.states.as_ref())
+        let unlabelled = self.encodings.len() - self.targets.len();
+        Rows::labelled(&self.encodings, &self.targets).with_unlabelled(unlabelled).with_states(self.states.as_ref())
     }
 }
 
