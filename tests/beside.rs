@@ -171,6 +171,71 @@ fn a_stack_is_stored_as_one_delta_over_a_base_that_is_stored_once() {
     assert_eq!(files(&project.path().join("store")).iter().filter(|path| whole(path)).count(), 1);
 }
 
+const FROZEN: &str = "\
+set finetune(epochs = 2, max_length = 32, learning_rate = 1e-2)
+let small = pretrain(
+  corpus = corpus, vocab_size = 200, hidden_size = 16, num_hidden_layers = 2, num_attention_heads = 2,
+  max_length = 32, epochs = 1, batch_size = 8, learning_rate = 1e-3,
+)
+pipeline folded = small -> peft(stack(freeze(layers = 1), lora(rank = 2), bitfit)) -> finetune(target)
+pipeline beside = small -> peft(stack(adapter(reduction_factor = 4), freeze(layers = 1))) -> finetune(target)
+pipeline later  = beside -> peft(lora, rank = 2) -> finetune(target)
+pipeline top    = small -> peft(freeze, layers = 1) -> finetune(target)
+";
+
+#[test]
+fn what_a_stack_freezes_is_not_stored_and_stays_so_when_the_result_is_opened_and_trained_over() {
+    let data = PIPELINE.lines().take(2).map(|line| format!("{line}\n")).collect::<String>();
+    let project = project(&(data + FROZEN));
+    let output = ftp(project.path(), &["run", "p.ftp"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let store = Store::open(project.path().join("store")).unwrap();
+    let found = evaluated(project.path());
+    assert_eq!(found.len(), 4);
+    for manifest in &found {
+        let (loss, told) = (test_loss(&store, manifest), &manifest.summary["metrics"]["test"]["loss"]);
+        assert!((loss - told.as_f64().unwrap()).abs() < 1e-3, "{}: {loss} {told}", manifest.label);
+        let stored = fs::read(store.artifact(&manifest.output).unwrap().path("delta.safetensors").unwrap()).unwrap();
+        let stored = safetensors::SafeTensors::deserialize(&stored).unwrap();
+        let (lowest, embeddings) =
+            (|name: &&&str| name.contains("layer.0."), |name: &&&str| name.contains("embeddings"));
+        // `later` was not told to freeze anything, and lies over adapters of one layer.
+        let below = Bundle::open(&store, &manifest.output).unwrap().tensors;
+        let has = |part: &str| below.keys().any(|name| name.starts_with(part));
+        let over = has("adapters.") && stored.names().iter().all(|name| !name.starts_with("adapters."));
+        assert_eq!(stored.names().iter().filter(lowest).count(), if over { 2 * 2 } else { 0 }, "{:?}", stored.names());
+        assert_eq!(stored.names().iter().filter(embeddings).count(), 0, "{:?}", stored.names());
+    }
+    let wrong = FROZEN.split("pipeline").next().unwrap().to_owned()
+        + "pipeline wrong = small -> peft(stack(last_layers(layers = 1), freeze(layers = 1))) -> finetune(target)\n";
+    let data = PIPELINE.lines().take(2).map(|line| format!("{line}\n")).collect::<String>();
+    fs::write(project.path().join("wrong.ftp"), data + &wrong).unwrap();
+    let output = ftp(project.path(), &["check", "wrong.ftp"]);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.code() == Some(3) && told.contains("not_stackable"), "{told}");
+}
+
+#[test]
+fn the_average_of_several_models_has_the_mean_of_their_weights() {
+    let project = project(PIPELINE);
+    let output = ftp(project.path(), &["run", "p.ftp", "soup"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let store = Store::open(project.path().join("store")).unwrap();
+    let found = evaluated(project.path());
+    let of = |method: &str| {
+        let of_method = found.iter().filter(|manifest| manifest.method == method);
+        of_method.map(|manifest| Bundle::open(&store, &manifest.output).unwrap().tensors).collect::<Vec<_>>()
+    };
+    let (means, members) = (of("average"), of("finetune"));
+    assert_eq!((means.len(), members.len()), (1, 2));
+    for (name, mean) in &means[0] {
+        for (at, value) in mean.data.iter().enumerate() {
+            let sum: f64 = members.iter().map(|member| f64::from(member[name].data[at])).sum();
+            assert!((f64::from(*value) - sum / 2.0).abs() < 1e-6, "{name} {at}");
+        }
+    }
+}
+
 #[test]
 fn several_deltas_over_one_base_answer_in_one_process_and_read_it_once() {
     let data = PIPELINE.lines().take(2).map(|line| format!("{line}\n")).collect::<String>();

@@ -40,6 +40,7 @@ pipeline stable = base -> finetune(
   target, regularizer = smart, noise = 0.01, noise_radius = 0.05, mixout = 0.2, unfreeze_every = 1 epoch,
   layer_decay = 0.8, schedule = slanted, reinit_layers = 1,
 )
+pipeline ensembled = base -> finetune(target, unlabelled = corpus, regularizer = temporal, ramp_up = 50 %, epochs = 2)
 ";
 
 fn project(pipeline: &str) -> tempfile::TempDir {
@@ -209,7 +210,7 @@ fn a_training_stopped_at_any_step_repeats_at_most_the_steps_since_its_checkpoint
         let mut whole = Vec::new();
         let expected = run(root, &store_in(root, "uninterrupted"), &|_, _| None, &mut whole);
         let steps = steps_of(&whole);
-        assert_eq!(steps.len(), 6, "pretrain, adapt and four times finetune");
+        assert_eq!(steps.len(), 7, "pretrain, adapt and five times finetune");
 
         // Two interruptions of each training, the second after the first.
         let stop = |label: &str, attempt: usize| {

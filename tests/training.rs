@@ -10,6 +10,8 @@ mod averaging;
 mod checkpoints;
 #[path = "training/determinism.rs"]
 mod determinism;
+#[path = "training/ensembling.rs"]
+mod ensembling;
 #[path = "training/fixed_layers.rs"]
 mod fixed_layers;
 #[path = "training/learning.rs"]

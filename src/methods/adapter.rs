@@ -21,7 +21,7 @@ fn signature() -> Signature {
     Signature {
         name: "adapter",
         kind: Kind::Delta,
-        version: 1,
+        version: 2,
         summary: "train bottlenecks between the layers' maps and norms",
         docs: "A bottleneck is `h + W_up f(W_down u + b_down) + b_up` with `W_down` `[m, d]` and `m = d / reduction_factor`, rounded up. It sits before the residual \
 sum and norm that end a block, `LN(h + x)`.\n\n\

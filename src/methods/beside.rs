@@ -4,7 +4,8 @@
 
 use serde_json::{Value, json};
 
-use super::bundle::{Bundle, known_delta};
+use super::bundle::Bundle;
+use super::freeze;
 use crate::hub::tensors::Tensors;
 use crate::nn::models::layout::Part;
 use crate::nn::models::{Head, LoadReport, Model};
@@ -39,7 +40,7 @@ impl Bundle {
     ) -> Result<(Model, LoadReport), StageFailure> {
         let (mut model, mut report) = Model::new(&self.config, &self.tensors, head, seed, device)?;
         for spec in of(&self.config) {
-            (known_delta(&spec)?.attach)(&spec, &mut model, seed)?;
+            freeze::attach(&spec, &mut model, seed)?;
         }
         take(&mut model, &self.tensors)?;
         report.unused.retain(|name| !model.parameters.contains_key(name));

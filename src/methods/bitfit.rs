@@ -26,3 +26,19 @@ The result is stored as a delta: the biases and the head, and the digest of the 
         reports: false,
     }
 }
+
+#[cfg(all(test, feature = "train"))]
+mod tests {
+    use super::super::oracle;
+
+    /// Of each of two layers eight biases, of the embeddings' norm, the pooler and the head one.
+    #[test]
+    fn gradients_of_the_biases_are_those_of_finite_differences_and_nothing_else_has_any() {
+        oracle::has_gradients(&oracle::spec("bitfit", &[]), 2 * 8 + 3);
+    }
+
+    #[test]
+    fn training_the_biases_learns_more_than_the_head_alone() {
+        oracle::learns(&oracle::spec("bitfit", &[]), 3e-2);
+    }
+}

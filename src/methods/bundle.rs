@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::bases::Bases;
 use super::beside;
+use super::freeze;
 use super::stage::Stage;
 use crate::data::tokenizer::{self, Tokenizer};
 use crate::event::Notice;
@@ -252,7 +253,7 @@ pub(super) fn choose_trainable(
     let below = model.layout().slots.iter().filter(|slot| slot.part == Part::Delta);
     let below: IndexSet<String> = below.map(|slot| slot.name.clone()).collect();
     for spec in &bundle.deltas {
-        (known_delta(spec)?.attach)(spec, model, seed)?;
+        freeze::attach(spec, model, seed)?;
     }
     take(model, &bundle.prepared)?;
     let layers = model.layers();
@@ -260,7 +261,9 @@ pub(super) fn choose_trainable(
     let mut trained: IndexSet<String> = IndexSet::new();
     for spec in &bundle.deltas {
         let delta = known_delta(spec)?;
-        let trains = |slot: &&Slot| !below.contains(&slot.name) && (delta.trains)(spec, layers, slot);
+        let trains = |slot: &&Slot| {
+            !below.contains(&slot.name) && !freeze::holds(spec, slot) && (delta.trains)(spec, layers, slot)
+        };
         let own: Vec<&Slot> = model.layout().slots.iter().filter(trains).collect();
         if !delta.head_alone && own.iter().all(|slot| is_new(slot)) {
             return Err(StageFailure::new(
@@ -298,7 +301,7 @@ pub(super) fn encoder_names(config: &serde_json::Value) -> Result<Vec<String>, S
 /// The run of `peft`: the model stays where it is; the artifact only says which delta trains next. A model that comes from
 /// the user's directory is taken into the store here, so that the delta can point at it for good.
 pub(super) fn parametrise(stage: &Stage) -> Result<Outcome, StageFailure> {
-    let deltas = &stage.spec.deltas;
+    let deltas = freeze::into_others(&stage.spec.deltas);
     if deltas.is_empty() {
         let message = format!("{} was started without its delta method", stage.spec.label);
         return Err(StageFailure::new("ftp::stage::missing_input", message));
@@ -308,7 +311,7 @@ pub(super) fn parametrise(stage: &Stage) -> Result<Outcome, StageFailure> {
         Some(_) => vec![],
         None => bundle.save(&stage.spec.attempt)?,
     };
-    let summary = json!({ ATTACHED: described(deltas) });
+    let summary = json!({ ATTACHED: described(&deltas) });
     Ok(Outcome { files, base: bundle.origin, summary, notices: vec![] })
 }
 

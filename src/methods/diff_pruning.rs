@@ -342,6 +342,8 @@ mod tests {
                 epochs: 1.0,
                 steps: 10,
                 steps_per_epoch: 10,
+                rows: 8,
+                labelled: 8,
                 notices: Vec::new(),
             };
             let mut techniques = Techniques::begin(&mut beginning).unwrap();

@@ -16,7 +16,7 @@ fn signature() -> Signature {
     Signature {
         name: "fusion",
         kind: Kind::Stage,
-        version: 1,
+        version: 2,
         summary: "combine the adapters of several models by an attention that the next stage trains",
         docs: "AdapterFusion (Pfeiffer et al. 2021, arXiv 2005.00247): adapters that were trained apart, one for each task, stand side by side in every layer, and an attention decides for each \
 token how much of each is used: `h + sum_n s_n V z_n` with `s = softmax_n(Q u . K z_n)`, where `z_n` is what adapter n adds to `h`, and `u = LN(h + x)` what it sees. The next training stage \
@@ -170,6 +170,9 @@ mod run {
             let [spec] = &beside::of(&member.config)[..] else {
                 return Err(differs("has not just one adapter beside it"));
             };
+            if crate::methods::freeze::layers(spec).is_some() {
+                return Err(differs("has an adapter that was kept out of some layers"));
+            }
             if spec.method != "adapter" || spec.name("style") != "pfeiffer" {
                 return Err(differs("has another delta beside it than an adapter of the `pfeiffer` style"));
             }

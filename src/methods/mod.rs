@@ -33,6 +33,7 @@ mod bitfit;
 mod diff_pruning;
 mod ensemble;
 mod finetune;
+mod freeze;
 mod fusion;
 mod hf;
 mod ia3;
@@ -157,6 +158,7 @@ const METHODS: &[Method] = &[
     prefix::METHOD,
     pal::METHOD,
     last_layers::METHOD,
+    freeze::METHOD,
     diff_pruning::METHOD,
     intrinsic::METHOD,
 ];

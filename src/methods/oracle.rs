@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor};
 use serde_json::json;
 
-use super::{DeltaSpec, Model, delta, registry};
+use super::{DeltaSpec, Model, delta, freeze, registry};
 use crate::data::batch::{Batch, Encoding};
 use crate::data::set::Target;
 use crate::hub::tensors::{HostTensor, Tensors};
@@ -67,7 +67,7 @@ pub fn attached(spec: &DeltaSpec) -> Model {
 
 fn attach(model: &mut Model, specs: &[DeltaSpec]) {
     for spec in specs {
-        (delta(&spec.method).unwrap().attach)(spec, model, 5).unwrap();
+        freeze::attach(spec, model, 5).unwrap();
     }
 }
 
@@ -171,7 +171,7 @@ pub fn has_gradients(spec: &DeltaSpec, tensors: usize) {
 /// Of the sum of weighted logits with respect to what the delta trains.
 pub fn gradients(spec: &DeltaSpec, model: &mut Model) -> Tensors {
     let (trains, layers) = (delta(&spec.method).unwrap().trains, model.layers());
-    model.train_only(|slot| trains(spec, layers, slot));
+    model.train_only(|slot| trains(spec, layers, slot) && !freeze::holds(spec, slot));
     let pass = model.training_pass(Key::new(1, "dropout"));
     let loss = (logits(model, &pass) * Tensor::from_inner(weights_tensor())).sum();
     pass.gradients(loss).into_iter().map(|(name, gradient)| (name, gradient.to_host())).collect()

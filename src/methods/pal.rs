@@ -14,7 +14,7 @@ fn signature() -> Signature {
     Signature {
         name: "pal",
         kind: Kind::Delta,
-        version: 1,
+        version: 2,
         summary: "train a small attention beside every layer",
         docs: "Projected attention layers (Stickland & Murray 2019, arXiv 1902.02671): beside every layer a narrow multi-head attention sees what the layer sees, and is added before \
 the norm that ends it: `LN(a + FFN(a) + TS(x))` with `TS(x) = gelu(V_D MHA(V_E x))`, x the layer's input and a its attention block's output. `V_E` `[m, d]` and `V_D` `[d, m]` are the \

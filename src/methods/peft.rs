@@ -18,7 +18,7 @@ fn signature() -> Signature {
         docs: "Parameter-efficient fine-tuning: the next training stage leaves the model as it is and trains a delta, theta = \
 theta_pretrained + delta. The first argument names the delta method; further arguments are that method's.\n\n\
 Several deltas train together in a `stack(..)`, each with its own arguments; all that they train is stored as one delta. They act in the order in which `ftp methods` \
-lists them, however they are written, so that equal stacks have equal results. A method can be in a stack once, and `last_layers` stands alone.\n\n\
+lists them, however they are written, so that equal stacks have equal results. A method can be in a stack once, and `last_layers` stands alone. `freeze(layers = 6)` keeps the others out of the lowest layers.\n\n\
 ```ftp\npipeline small = base -> peft(bitfit) -> finetune(target)\n\
 pipeline both  = base -> peft(stack(lora(rank = 4), bitfit)) -> finetune(target, learning_rate = 5e-4)\n```",
         input: &[Artifact::Model],

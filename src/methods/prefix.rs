@@ -14,7 +14,7 @@ fn signature() -> Signature {
     Signature {
         name: "prefix",
         kind: Kind::Delta,
-        version: 1,
+        version: 2,
         summary: "train keys and values before every text, in every layer",
         docs: "Prefix tuning (Li & Liang 2021, arXiv 2101.00190), for understanding tasks P-tuning v2 (Liu et al. 2021, arXiv 2110.07602): in every layer `num_virtual_tokens` keys \
 and values train, and every text's queries see them before its own: `softmax(q [P_k; k]^T) [P_v; v]`. The model stays as it is. They are `2 L P d` numbers: 368,640 for BERT-base \

@@ -1,6 +1,6 @@
 //! Parameters of `finetune` that keep it stable; what they do is in `train::stability`, a file for each technique.
 
-use crate::lang::signature::{Parameter, ParameterType as T};
+use crate::lang::signature::{Artifact, Parameter, ParameterType as T};
 use crate::lang::value::Value;
 
 /// In the order of the manual: rates and freezing, weights, the loss.
@@ -36,14 +36,16 @@ pub(super) fn stability() -> Vec<Parameter> {
         ),
         optional(
             "regularizer",
-            T::Choice(&["r3f", "r4f", "freelb", "smart"]),
-            "A loss that also asks for the same answer when the embeddings change a little; the next parameters are its own. `r3f`, `r4f`: under random noise (Aghajanyan et al. \
-2021). `freelb`: trains on adversarial embeddings (Zhu et al. 2020). `smart`: under the worst change, and from step to step (Jiang et al. 2020).",
+            T::Choice(&["r3f", "r4f", "freelb", "smart", "pi", "temporal"]),
+            "A loss that also asks for the same answer when something changes a little; the next parameters are its own. `r3f`, `r4f`: under random noise on the embeddings \
+(Aghajanyan et al. 2021). `freelb`: trains on adversarial embeddings (Zhu et al. 2020). `smart`: under the worst change, and from step to step (Jiang et al. 2020). `pi`: \
+under other dropout; `temporal`: as in the epochs before (Laine & Aila 2017).",
         ),
         optional(
             "regularizer_weight",
             at_least_0(),
-            "Weight of the divergence between the two answers, for `r3f`, `r4f` and `smart`; by default 1.",
+            "Weight of the divergence between the two answers, for `r3f`, `r4f` and `smart` by default 1; the highest weight, at which `ramp_up` ends, for `pi` 100 and for `temporal` \
+30, in both times the share of the rows that have labels.",
         ),
         optional(
             "noise",
@@ -70,6 +72,21 @@ norm in each row).",
             "proximal_weight",
             at_least_0(),
             "Weight of `smart`'s divergence from the running mean of the weights; by default 1.",
+        ),
+        optional(
+            "unlabelled",
+            T::Artifact(Artifact::Text),
+            "Text to learn from besides the set, each document a row without a label, for `pi` and `temporal`. Epochs and steps then go over rows of both kinds.",
+        ),
+        optional(
+            "ramp_up",
+            T::StepsOrRatio,
+            "Steps (or share of all steps) over which the weight of `pi` and `temporal` rises; by default 80 / 300, the paper's epochs.",
+        ),
+        optional(
+            "ensembling_momentum",
+            T::Float { min: 0.0, max: 0.999_999, above: false },
+            "What an epoch's answers count for `temporal` beside those of the next epoch; by default 0.6. With 0 only the last epoch's count.",
         ),
         optional(
             "cycles",
@@ -148,11 +165,13 @@ mod run {
         Ok(model.draw_again(seed, |slot| slot.layer.map_or(slot.part == Part::Pooler, |layer| layer >= layers - count)))
     }
 
+    /// Of a model so many of whose lowest layers are to stay as they are.
+    ///
     /// # Errors
-    /// When a layer that was drawn anew would never train.
-    pub fn check_fixed(model: &Model, count: usize) -> Result<(), StageFailure> {
+    /// When a layer that was drawn anew would be one of these.
+    pub fn check_fixed(model: &Model, fixed: Option<usize>, count: usize) -> Result<(), StageFailure> {
         let first = model.layers() - count;
-        match model.fixed() {
+        match fixed {
             Some(fixed) if count > 0 && fixed > first => {
                 let message = format!(
                     "reinit_layers draws layers from {first} anew, but the delta holds the first {fixed} fixed"
@@ -223,7 +242,8 @@ mod tests {
         assert_eq!(draw_top_again(&mut model, 4, 1).unwrap_err().code, "ftp::finetune::too_many_layers");
         assert!(draw_top_again(&mut model, 0, 1).unwrap().is_empty());
         model.fix(2);
-        assert!(check_fixed(&model, 1).is_ok() && check_fixed(&model, 0).is_ok());
-        assert_eq!(check_fixed(&model, 2).unwrap_err().code, "ftp::finetune::reinit_fixed");
+        let check = |count| check_fixed(&model, model.fixed(), count);
+        assert!(check(1).is_ok() && check(0).is_ok());
+        assert_eq!(check(2).unwrap_err().code, "ftp::finetune::reinit_fixed");
     }
 }

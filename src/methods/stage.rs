@@ -18,6 +18,9 @@ use crate::store::Store;
 use crate::train::checkpoint::Place;
 use crate::train::{Fitted, States, Surroundings, TrainError};
 
+/// The slot of the text without labels that a training also learns from.
+pub(super) const UNLABELLED: &str = "unlabelled";
+
 /// One running stage.
 pub(crate) struct Stage<'a> {
     pub spec: &'a StageSpec,
@@ -134,21 +137,24 @@ impl Stage<'_> {
         }
     }
 
-    /// A split of the set in a slot, tokenised by the tokenizer of the model left of the arrow.
+    /// A split of the set in a slot and, behind its rows, `texts` of [`UNLABELLED`], tokenised by the tokenizer of the model
+    /// left of the arrow.
     pub fn tokenised(
         &self,
         slot: &str,
         split: &str,
         set: &LabelledSet,
+        texts: &[String],
         tokenizer: &Tokenizer,
         limit: usize,
     ) -> Result<Arc<Encoded>, StageFailure> {
         let examples = set.splits.get(split).map_or(&[][..], Vec::as_slice);
         let encode = || {
-            let inputs: Vec<_> = examples.iter().map(Into::into).collect();
+            let texts = texts.iter().map(|text| (text.as_str(), None));
+            let inputs: Vec<_> = examples.iter().map(Into::into).chain(texts).collect();
             tokenizer.encode_all(&inputs, limit)
         };
-        self.shared.once(self.named("tokens", &["model", slot], &[split, &limit.to_string()]), encode)
+        self.shared.once(self.named("tokens", &["model", slot, UNLABELLED], &[split, &limit.to_string()]), encode)
     }
 
     /// What the fixed layers of a model, the one left of the arrow with a head of this stage, make of a split that
@@ -163,7 +169,7 @@ impl Stage<'_> {
     ) -> Result<Arc<States>, StageFailure> {
         // What trains is above the fixed layers, and so is all that the stage draws.
         let fixed = format!("{:?} {:?}", model.fixed(), model.precision);
-        let name = self.named("states", &["model", slot], &[split, &limit.to_string(), &fixed]);
+        let name = self.named("states", &["model", slot, UNLABELLED], &[split, &limit.to_string(), &fixed]);
         let directory = self.store.states();
         self.shared.once(name, || States::of(model, encodings, Some(&directory)))
     }

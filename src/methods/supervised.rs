@@ -1,13 +1,14 @@
 //! What `intermediate` and `finetune` share: a sequence head trained on labels.
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::bundle::{choose_trainable, hand_over, report_loading, trained_share};
+use super::freeze;
 use super::stability;
-use std::sync::Arc;
-
-use super::stage::Stage;
-use crate::data::set::Target;
+use super::stage::{Stage, UNLABELLED};
+use crate::data::set::{LabelledSet, Target};
 use crate::data::tokenizer::Encoded;
 use crate::event::{Event, Notice};
 use crate::hub::tensors::Tensors;
@@ -22,6 +23,7 @@ pub(super) fn fine_tune(stage: &Stage, slot: &str) -> Result<Outcome, StageFailu
     let mut settings = Settings::from_parameters(&stage.spec.parameters)?;
     let device = train::open(&stage.spec.device)?;
     let (set, set_name) = stage.labelled(slot)?;
+    let unlabelled = unlabelled(stage, &set)?;
     let mut bundle = stage.model()?;
     let old = models::drop_head(&mut bundle.tensors);
     if !old.is_empty() {
@@ -41,7 +43,8 @@ pub(super) fn fine_tune(stage: &Stage, slot: &str) -> Result<Outcome, StageFailu
     for delta in &bundle.deltas {
         settings = settings.with_delta(&delta.method, &delta.parameters);
     }
-    stability::check_fixed(&model, again)?;
+    let frozen = bundle.deltas.iter().filter_map(freeze::layers).max();
+    stability::check_fixed(&model, model.fixed().max(frozen), again)?;
     if !bundle.deltas.is_empty() {
         stage.share_weights(&mut model)?;
     }
@@ -49,9 +52,13 @@ pub(super) fn fine_tune(stage: &Stage, slot: &str) -> Result<Outcome, StageFailu
     let limit = (stage.int("max_length") as usize).min(model.max_tokens());
     let mut split = |name: &str| -> Result<Option<Split>, StageFailure> {
         let Some(examples) = set.splits.get(name) else { return Ok(None) };
-        stage.activity(format!("tokenising {} rows of {name}", examples.len()));
-        let encoded = stage.tokenised(slot, name, &set, &bundle.tokenizer, limit)?;
-        for notice in encoded.notices(&format!("the {name} split of {set_name}"), limit) {
+        let (texts, besides) = match name {
+            "train" if !unlabelled.is_empty() => (&unlabelled[..], " and the unlabelled text"),
+            _ => (&[][..], ""),
+        };
+        stage.activity(format!("tokenising {} rows of {name}", examples.len() + texts.len()));
+        let encoded = stage.tokenised(slot, name, &set, texts, &bundle.tokenizer, limit)?;
+        for notice in encoded.notices(&format!("the {name} split of {set_name}{besides}"), limit) {
             stage.notice(&mut notices, notice);
         }
         let targets = examples.iter().map(|example| example.target).collect();
@@ -92,7 +99,7 @@ pub(super) fn fine_tune(stage: &Stage, slot: &str) -> Result<Outcome, StageFailu
         metrics.insert("test".into(), scores_json(&scores, test.targets.len()));
         baseline = baseline_json(&set.task, &train_split.targets, &test.targets);
     }
-    let summary = json!({
+    let mut summary = json!({
         "objective": "sequence",
         "task": set.task,
         "rows": train_split.targets.len(),
@@ -103,10 +110,26 @@ pub(super) fn fine_tune(stage: &Stage, slot: &str) -> Result<Outcome, StageFailu
         "baseline": baseline,
         "parameters": trained_share(&model),
     });
+    if !unlabelled.is_empty() {
+        summary["unlabelled_rows"] = json!(unlabelled.len());
+    }
     hand_over(stage, bundle, &model, summary, notices)
 }
 
-/// One split, tokenised.
+/// The texts to learn from besides the set; none where the stage was given none.
+fn unlabelled(stage: &Stage, set: &LabelledSet) -> Result<Vec<String>, StageFailure> {
+    if !stage.has(UNLABELLED) {
+        return Ok(vec![]);
+    }
+    if set.splits.values().flatten().any(|example| example.pair.is_some()) {
+        let message = "the set's rows are pairs of texts, and the rows of `unlabelled` are single ones";
+        return Err(StageFailure::new("ftp::finetune::unlabelled_pairs", message)
+            .help("leave `unlabelled` out: `regularizer = temporal` and `pi` also learn from the set's own rows"));
+    }
+    stage.text(UNLABELLED)
+}
+
+/// One split, tokenised: rows without labels behind those with.
 #[derive(Default)]
 struct Split {
     encoded: Arc<Encoded>,
@@ -116,7 +139,9 @@ struct Split {
 
 impl Split {
     fn rows(&self) -> Rows<'_> {
-        Rows::labelled(&self.encoded.encodings, &self.targets).with_states(self.states.as_deref())
+        let unlabelled = self.encoded.encodings.len() - self.targets.len();
+        let rows = Rows::labelled(&self.encoded.encodings, &self.targets).with_unlabelled(unlabelled);
+        rows.with_states(self.states.as_deref())
     }
 }
 

@@ -77,6 +77,13 @@ pub enum TrainError {
     )]
     Idle { name: String },
 
+    #[error("{rows} rows have no label, and nothing that is on learns from such rows")]
+    #[diagnostic(
+        code(ftp::train::unlabelled),
+        help("write `regularizer = temporal` or `regularizer = pi`, or leave `unlabelled` out (docs/stability.md)")
+    )]
+    Unlabelled { rows: usize },
+
     #[error("there is no metric `{metric}` here")]
     #[diagnostic(code(ftp::train::metric), help("use one of: {available}"))]
     UnknownMetric { metric: String, available: String },

@@ -141,8 +141,10 @@ pub fn fit(
         let (read, seed, learning_rate) = (Reader(&settings.stability), settings.seed, settings.learning_rate);
         let steps_per_epoch = settings.steps_per_epoch(train.len());
         let epochs = steps as f64 / steps_per_epoch as f64;
+        let (rows, labelled) = (train.len(), train.len() - train.unlabelled);
+        let notices = Vec::new();
         let mut beginning =
-            Beginning { read, model, seed, learning_rate, epochs, steps, steps_per_epoch, notices: Vec::new() };
+            Beginning { read, model, seed, learning_rate, epochs, steps, steps_per_epoch, rows, labelled, notices };
         let techniques = Techniques::begin(&mut beginning)?;
         Ok((State::new(Selection::new(metric.clone(), settings), techniques, settings), beginning.notices))
     };

@@ -16,19 +16,26 @@ use crate::random::Key;
 #[derive(Debug, Clone, Copy)]
 pub struct Rows<'a> {
     pub encodings: &'a [Encoding],
-    /// As many as encodings, or none for text.
+    /// As many as encodings, less those without labels, or none for text.
     pub targets: &'a [Target],
+    /// How many of the last rows have no label.
+    pub unlabelled: usize,
     /// What the model's fixed layers make of the rows, where that was computed beforehand.
     pub states: Option<&'a States>,
 }
 
 impl<'a> Rows<'a> {
     pub fn text(encodings: &'a [Encoding]) -> Self {
-        Self { encodings, targets: &[], states: None }
+        Self { encodings, targets: &[], unlabelled: 0, states: None }
     }
 
     pub fn labelled(encodings: &'a [Encoding], targets: &'a [Target]) -> Self {
-        Self { encodings, targets, states: None }
+        Self { encodings, targets, unlabelled: 0, states: None }
+    }
+
+    /// The same rows, so many of the last of which have no label.
+    pub fn with_unlabelled(self, unlabelled: usize) -> Self {
+        Self { unlabelled, ..self }
     }
 
     pub fn with_states(self, states: Option<&'a States>) -> Self {
@@ -53,7 +60,7 @@ impl<'a> Rows<'a> {
 pub struct Loss {
     /// `[1]`, summed over targets.
     pub sum: Tensor<1>,
-    /// How many targets the sum is over.
+    /// How many targets the sum is over; rows without labels count among them.
     pub targets: u64,
     /// `[targets, classes]`, or `[targets, 1]` for a regression.
     pub logits: Tensor<2>,

@@ -67,13 +67,13 @@ impl<'a> Reader<'a> {
             .transpose()
     }
 
-    pub fn warmup(&self) -> Result<Option<Warmup>, TrainError> {
-        self.get("warmup")
+    pub fn steps_or_ratio(&self, name: &'static str) -> Result<Option<Warmup>, TrainError> {
+        self.get(name)
             .map(|value| match *value {
                 Value::Float(ratio) => Ok(Warmup::Ratio(ratio)),
                 Value::Steps(steps) => Ok(Warmup::Steps(steps)),
                 Value::Int(0) => Ok(Warmup::Steps(0)),
-                ref other => Err(wrong("warmup", other.to_string(), "a fraction from 0 to 1, or a number of steps")),
+                ref other => Err(wrong(name, other.to_string(), "a fraction from 0 to 1, or a number of steps")),
             })
             .transpose()
     }

@@ -22,7 +22,7 @@ pub struct SequenceTask {
 
 impl Objective for SequenceTask {
     fn check(&self, rows: Rows) -> Result<Vec<Notice>, TrainError> {
-        if rows.targets.len() != rows.len() {
+        if rows.targets.len() + rows.unlabelled != rows.len() {
             return Err(TrainError::TargetCount { rows: rows.len(), targets: rows.targets.len() });
         }
         for (row, target) in rows.targets.iter().enumerate() {
@@ -56,13 +56,18 @@ impl Objective for SequenceTask {
             }
         }; // [B, hidden_size]
         let logits = model.sequence_logits(pass, first); // [B, labels]
-        let targets = chosen.iter().map(|&row| rows.targets[row]);
+        // What has no label adds nothing, but counts.
+        let targets = chosen.iter().map(|&row| rows.targets.get(row).copied());
         let sum = match self.task {
             Task::Classification { .. } => ops::cross_entropy(logits.clone(), targets.map(class).collect()),
             Task::Regression => {
-                let scores: Vec<f32> = targets.map(score).collect();
-                let scores = TensorData::new(scores, [chosen.len(), 1]);
-                let error = logits.clone() - Tensor::from_data(scores, &logits.device());
+                let column = |values: Vec<f32>| {
+                    Tensor::<2>::from_data(TensorData::new(values, [chosen.len(), 1]), &logits.device())
+                };
+                let mut error = logits.clone() - column(targets.clone().map(score).collect());
+                if rows.unlabelled > 0 {
+                    error = error * column(targets.map(|target| f32::from(target.is_some())).collect());
+                }
                 (error.clone() * error).sum()
             }
         };
@@ -75,16 +80,17 @@ impl Objective for SequenceTask {
 }
 
 /// `check` has seen to it that the targets are the task's.
-fn class(target: Target) -> i32 {
+fn class(target: Option<Target>) -> i32 {
     match target {
-        Target::Class(class) => class as i32,
-        Target::Score(_) => -1,
+        Some(Target::Class(class)) => class as i32,
+        Some(Target::Score(_)) | None => -1,
     }
 }
 
-fn score(target: Target) -> f32 {
+fn score(target: Option<Target>) -> f32 {
     match target {
-        Target::Class(class) => class as f32,
-        Target::Score(score) => score,
+        Some(Target::Class(class)) => class as f32,
+        Some(Target::Score(score)) => score,
+        None => 0.0,
     }
 }

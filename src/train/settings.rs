@@ -120,7 +120,7 @@ impl Settings {
                 .map_or(default.micro_batch_tokens, |tokens| tokens as usize),
             learning_rate: read.number("learning_rate")?.unwrap_or(default.learning_rate),
             schedule: read.name("schedule")?.map_or(Ok(default.schedule), Schedule::from_name)?,
-            warmup: read.warmup()?.unwrap_or(default.warmup),
+            warmup: read.steps_or_ratio("warmup")?.unwrap_or(default.warmup),
             weight_decay: read.number("weight_decay")?.unwrap_or(default.weight_decay),
             adam_beta1: read.number("adam_beta1")?.unwrap_or(default.adam_beta1),
             adam_beta2: read.number("adam_beta2")?.unwrap_or(default.adam_beta2),

@@ -186,7 +186,7 @@ fn smart_without_its_two_terms_is_plain_training_and_its_adversary_raises_the_di
 
 #[test]
 fn regularizers_train_biases_alone_and_over_fixed_layers() {
-    for regularizer in ["r3f", "r4f", "freelb", "smart"] {
+    for regularizer in ["r3f", "r4f", "freelb", "smart", "pi", "temporal"] {
         for fixed in [None, Some(1), Some(2)] {
             let mut model = tiny::classifier(0.1);
             match fixed {
@@ -199,7 +199,11 @@ fn regularizers_train_biases_alone_and_over_fixed_layers() {
                 model.fix(layers);
             }
             let before = tiny::bytes(&model);
-            let settings = with(&[("regularizer", name(regularizer)), ("noise", Value::Float(0.01))]);
+            let mut parameters = vec![("regularizer", name(regularizer))];
+            if !["pi", "temporal"].contains(&regularizer) {
+                parameters.push(("noise", Value::Float(0.01)));
+            }
+            let settings = with(&parameters);
             let fitted = train(&mut model, &settings, &RefCell::default()).unwrap();
             assert!(fitted.train_loss.is_finite());
             for ((name, old), (_, new)) in before.into_iter().zip(tiny::bytes(&model)) {

@@ -59,6 +59,8 @@ pub fn begin(model: &Model, parameters: Parameters) -> Techniques {
         epochs: 3.0,
         steps: 9,
         steps_per_epoch: 3,
+        rows: 8,
+        labelled: 8,
         notices: vec![],
     })
     .unwrap()
@@ -76,6 +78,8 @@ fn the_rate_of_a_layer_is_that_of_the_layer_above_times_the_decay() {
     let lora = HostTensor { shape: vec![2, 16], data: vec![0.0; 32] };
     let added = "bert.encoder.layer.0.attention.self.query.lora_A.weight";
     model.add_parameter(added.into(), ftp::nn::models::layout::Role::Weight, &lora);
+    let beside = "adapters.0.layer.0.output.up.weight";
+    model.add_parameter(beside.into(), ftp::nn::models::layout::Role::Weight, &lora);
     let techniques = begin(&model, &[("layer_decay", Value::Float(0.9))]);
     for slot in &model.layout().slots {
         let expected: f64 = match slot.layer {
@@ -270,7 +274,7 @@ pub fn assert_slopes(
 
 #[test]
 fn all_techniques_together_learn_the_rows() {
-    for regularizer in ["r4f", "freelb", "smart"] {
+    for regularizer in ["r4f", "freelb", "smart", "pi", "temporal"] {
         let mut model = tiny::classifier(0.1);
         let parameters = [
             ("layer_decay", Value::Float(0.9)),
@@ -288,7 +292,7 @@ fn all_techniques_together_learn_the_rows() {
 
 #[test]
 fn parameters_out_of_range_or_without_effect_are_refused_by_name() {
-    let cases: [(&[(&str, Value)], &str); 11] = [
+    let cases: [(&[(&str, Value)], &str); 14] = [
         (&[("layer_decay", Value::Float(0.0))], "layer_decay"),
         (&[("mixout", Value::Float(1.0))], "mixout"),
         (&[("unfreeze_every", Value::Float(-1.0))], "unfreeze_every"),
@@ -296,6 +300,9 @@ fn parameters_out_of_range_or_without_effect_are_refused_by_name() {
         (&[("regularizer", name("r3f")), ("ascent_steps", Value::Int(2))], "ascent_steps"),
         (&[("regularizer", name("smart")), ("noise", Value::Float(-1.0))], "noise"),
         (&[("regularizer", name("freelb")), ("ascent_steps", Value::Int(0))], "ascent_steps"),
+        (&[("regularizer", name("temporal")), ("ensembling_momentum", Value::Float(1.0))], "ensembling_momentum"),
+        (&[("regularizer", name("pi")), ("ensembling_momentum", Value::Float(0.5))], "ensembling_momentum"),
+        (&[("regularizer", name("temporal")), ("noise", Value::Float(0.5))], "noise"),
         (&[("cycles", Value::Int(1000))], "cycles"),
         (&[("snapshot", Value::Int(1))], "snapshot"),
         (&[("cycles", Value::Int(2)), ("snapshot", Value::Int(3))], "snapshot"),

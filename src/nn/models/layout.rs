@@ -116,7 +116,8 @@ impl Layout {
     }
 
     pub(super) fn add_delta(&mut self, name: String, role: Role, shape: &[usize]) {
-        self.add(Part::Delta, role, name, shape);
+        let layer = layer_of(&name);
+        self.add(Part::Delta, role, name, shape).layer = layer;
     }
 
     /// `{site}.weight` `[outputs, inputs]` and `{site}.bias`.
@@ -184,4 +185,11 @@ impl Layout {
         self.slots.push(slot);
         self.slots.last_mut().expect("one was pushed")
     }
+}
+
+/// The layer that a delta's parameter, or a site, is in by its name: 3 of `adapters.0.layer.3.output.up` and of
+/// `bert.encoder.layer.3.output.dense`.
+pub(super) fn layer_of(name: &str) -> Option<usize> {
+    let mut modules = name.split('.').skip_while(|module| *module != "layer").skip(1);
+    modules.next()?.parse().ok()
 }

@@ -9,7 +9,7 @@ use super::architecture::{Architecture, architecture};
 use super::before::Before;
 use super::error::ModelError;
 use super::head::Head;
-use super::layout::{Layout, Part, Role, Slot};
+use super::layout::{Layout, Part, Role, Slot, layer_of};
 use super::load::{LoadReport, Loaded, draw, load};
 use crate::data::batch::{Batch, Tokens, lengthened};
 use crate::hub::tensors::{HostTensor, Tensors};
@@ -122,6 +122,20 @@ impl Model {
     /// Lets a delta say what is added to a parameter, which does not train itself then.
     pub fn set_difference(&mut self, parameter: String, difference: Arc<dyn Difference>) {
         self.differences.insert(parameter, difference);
+    }
+
+    /// Lets `attach` add a delta, and takes out again what of it lies in so many of the lowest layers.
+    pub fn above<R>(&mut self, layers: usize, attach: impl FnOnce(&mut Self) -> R) -> R {
+        let (known, deltas) = (self.layout.slots.len(), self.deltas.clone());
+        let result = attach(self);
+        let held = |layer: Option<usize>| layer.is_some_and(|layer| layer < layers);
+        for slot in self.layout.slots.extract_if(known.., |slot| held(slot.layer)) {
+            self.parameters.shift_remove(&slot.name);
+        }
+        for (site, acting) in self.deltas.iter_mut().filter(|(site, _)| held(layer_of(site))) {
+            acting.truncate(deltas.get(site).map_or(0, Vec::len));
+        }
+        result
     }
 
     /// Makes the embeddings and this many of the lowest layers a fixed extractor of features: nothing random acts there,

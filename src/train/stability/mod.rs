@@ -14,6 +14,7 @@ mod mixout;
 mod noise;
 mod r3f;
 mod smart;
+mod temporal;
 mod unfreeze;
 mod until;
 
@@ -37,6 +38,8 @@ const TECHNIQUES: &[Entry] = &[
     r3f::ENTRY,
     freelb::ENTRY,
     smart::ENTRY,
+    temporal::PI,
+    temporal::TEMPORAL,
     cycles::ENTRY,
     until::ENTRY,
     average::ENTRY,
@@ -63,6 +66,9 @@ pub struct Beginning<'a> {
     pub epochs: f64,
     pub steps: u64,
     pub steps_per_epoch: u64,
+    /// All that there are, and those of them that have labels.
+    pub rows: usize,
+    pub labelled: usize,
     pub notices: Vec<Notice>,
 }
 
@@ -129,6 +135,11 @@ pub trait Technique {
 
 /// A loss made of an objective's.
 pub trait Regularizer {
+    /// Whether rows without labels teach something under this loss.
+    fn learns_without_labels(&self) -> bool {
+        false
+    }
+
     /// Loss and gradients of one pass's rows.
     ///
     /// # Errors
@@ -163,9 +174,14 @@ impl Techniques {
             }
         }
         let off = |name: &&String| !known.contains(&name.as_str()) && beginning.read.given(name);
-        match beginning.read.0.keys().find(off) {
-            Some(name) => Err(TrainError::Idle { name: name.clone() }),
-            None => Ok(Self(techniques)),
+        if let Some(name) = beginning.read.0.keys().find(off) {
+            return Err(TrainError::Idle { name: name.clone() });
+        }
+        let techniques = Self(techniques);
+        let learns = techniques.regularizer().is_some_and(Regularizer::learns_without_labels);
+        match beginning.rows - beginning.labelled {
+            rows if rows > 0 && !learns => Err(TrainError::Unlabelled { rows }),
+            _ => Ok(techniques),
         }
     }
 
