@@ -69,6 +69,10 @@ fn seeds_that_train_together_come_to_the_bits_that_each_comes_to_alone() {
     for stage in outputs(&one).keys() {
         assert_eq!(said(&one, stage), said(&other, stage), "{stage}");
     }
+    for folder in ["attempts", "checkpoints", "logs"] {
+        let left = fs::read_dir(together.path().join("store").join(folder)).map_or(0, Iterator::count);
+        assert_eq!(left, 0, "{folder}");
+    }
     // What fixed layers make of a split is computed once for all seeds.
     let states = |root: &Path| fs::read_dir(root.join("store/states")).expect("there").count();
     assert_eq!((states(together.path()), states(apart.path())), (6, 6));
@@ -90,7 +94,7 @@ fn one_that_fails_leaves_the_others_their_results() {
         "\
 let light = base -> peft(bitfit)
 pipeline first = light -> finetune(target)
-pipeline wrong = light -> finetune(target, metric = pearson)
+pipeline wrong = light -> finetune(target, remove_layers = 5)
 pipeline last = light -> finetune(target, seed = 2)
 ",
     );
@@ -102,8 +106,7 @@ pipeline last = light -> finetune(target, seed = 2)
 }
 
 const LONG: &str = "\
-set finetune(epochs = 40, checkpoint_steps = 5)
-pipeline tries = base -> peft(bitfit) -> each(seed in 1..4) finetune(target)
+pipeline tries = base -> peft(bitfit) -> each(seed in 1..4) finetune(target, epochs = 40, checkpoint_steps = 5)
 ";
 
 fn start(root: &Path) -> Child {
