@@ -303,7 +303,19 @@ impl<'a> Checker<'a> {
                     .help("add a training stage after it: `-> finetune(target)`"),
                 )
             }
-            Artifact::Text | Artifact::Labelled => Some(
+            Artifact::Loaded => {
+                let stage = &self.program.nodes[flow.node];
+                Some(
+                    Diagnostic::error(
+                        "ftp::order::delta_not_trained",
+                        flow.span,
+                        format!("the pipeline `{name}` ends with `{}`, which only attaches a delta", stage.label),
+                    )
+                    .label("attached, and not used yet")
+                    .help("use it as it is, `-> evaluate(target)`, or train it further, `-> finetune(target)`"),
+                )
+            }
+            Artifact::Text | Artifact::Labelled | Artifact::Delta => Some(
                 Diagnostic::error(
                     "ftp::pipeline::not_a_model",
                     flow.span,

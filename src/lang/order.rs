@@ -78,7 +78,7 @@ impl Checker<'_> {
             .label("takes several models")
             .related(flow.span, artifact.phrase())
             .help(format!("make several: `each(seed in 1..5) finetune(target) -> {name}`")),
-            Artifact::Parametrised => Diagnostic::error(
+            Artifact::Parametrised | Artifact::Loaded if signature.input == [Artifact::Model] => Diagnostic::error(
                 "ftp::order::already_parametrised",
                 call.name.span,
                 format!("`{name}` follows a model that has a delta attached already"),
@@ -86,7 +86,15 @@ impl Checker<'_> {
             .label("attaches a second one")
             .related(flow.span, "attached here, not trained yet")
             .help("train both together, `peft(stack(lora, bitfit))`, or the first before the second: `-> finetune(target)`"),
-            Artifact::Text | Artifact::Labelled => {
+            Artifact::Parametrised | Artifact::Loaded => Diagnostic::error(
+                "ftp::order::delta_not_trained",
+                call.name.span,
+                format!("`{name}` follows a model whose delta nothing has trained"),
+            )
+            .label("takes a trained model")
+            .related(flow.span, "attached here, not trained yet")
+            .help("put a training stage between them: `-> finetune(target)`"),
+            Artifact::Text | Artifact::Labelled | Artifact::Delta => {
                 let takes =
                     signature.parameters.iter().any(|parameter| parameter.ty == ParameterType::Artifact(artifact));
                 let own = match takes && call.arguments.as_ref().is_none_or(Vec::is_empty) {

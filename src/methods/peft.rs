@@ -32,6 +32,7 @@ pipeline both  = base -> peft(stack(lora(rank = 4), bitfit)) -> finetune(target,
             .positional(),
         ],
         reports: false,
+        saved_as: None,
     }
 }
 

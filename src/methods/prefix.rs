@@ -1,7 +1,7 @@
 //! `prefix`: trained keys and values before those of every text, in every layer.
 
 use super::Method;
-use crate::lang::signature::{Artifact, Kind, Parameter, ParameterType, Signature};
+use crate::lang::signature::{Artifact, Kind, Library, Parameter, ParameterType, Signature};
 use crate::lang::value::Value;
 
 pub(super) const METHOD: Method = Method {
@@ -43,7 +43,13 @@ The prefix stays beside its model, as with `adapter`; `publish` refuses it.\n\n\
             ),
         ],
         reports: false,
+        saved_as: Some(saved_as),
     }
+}
+
+/// What `peft` calls prefix tuning.
+fn saved_as(_: &dyn Fn(&str) -> Value) -> Result<Library, [&'static str; 2]> {
+    Ok(Library::Peft)
 }
 
 #[cfg(feature = "train")]

@@ -1,7 +1,7 @@
 //! `prompt`: trained embeddings before every text.
 
 use super::Method;
-use crate::lang::signature::{Artifact, Kind, Parameter, ParameterType, Signature};
+use crate::lang::signature::{Artifact, Kind, Library, Parameter, ParameterType, Signature};
 use crate::lang::value::Value;
 
 pub(super) const METHOD: Method = Method {
@@ -36,7 +36,13 @@ refuses it. `last_layers` can't follow.\n\n\
             ),
         ],
         reports: false,
+        saved_as: Some(saved_as),
     }
+}
+
+/// What `peft` calls prompt tuning.
+fn saved_as(_: &dyn Fn(&str) -> Value) -> Result<Library, [&'static str; 2]> {
+    Ok(Library::Peft)
 }
 
 #[cfg(feature = "train")]

@@ -6,7 +6,7 @@ use super::bundle::Bundle;
 use crate::data::set::LabelledSet;
 use crate::event::{Event, Notice};
 use crate::lang::value::Value;
-use crate::lang::world::Digest;
+use crate::lang::world::{Digest, SourceFacts, Task};
 use crate::plan::spec::{Input, StageFailure, StageSpec};
 use crate::store::Store;
 use crate::train::checkpoint::Place;
@@ -117,6 +117,25 @@ impl Stage<'_> {
                 Ok((crate::data::read_labelled(method, parameters, facts)?, name.clone()))
             }
             Input::Artifact { .. } => Err(unexpected(slot, "a labelled set")),
+        }
+    }
+
+    /// The files of a source.
+    pub fn source(&self, slot: &str) -> Result<&SourceFacts, StageFailure> {
+        match self.input(slot)? {
+            Input::Source { facts, .. } => Ok(facts),
+            Input::Artifact { .. } => Err(unexpected(slot, "a source")),
+        }
+    }
+
+    /// What the head of a saved delta answers that was attached to a model.
+    pub fn task_of(&self, slot: &str) -> Result<Option<Task>, StageFailure> {
+        match self.input(slot)? {
+            Input::Source { .. } => Ok(None),
+            Input::Artifact { output } => {
+                let told = self.store.artifact(output)?.manifest.summary[super::bundle::TASK].clone();
+                Ok(serde_json::from_value(told).unwrap_or_default())
+            }
         }
     }
 
