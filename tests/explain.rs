@@ -117,7 +117,11 @@ fn surroundings(root: &Path) {
     write(root, "models/minilm/config.json", br#"{"model_type": "bert"}"#);
     write(root, "models/minilm/tokenizer.json", b"{}");
     write(root, "models/minilm/model.safetensors", &weights);
-    write(root, "out/mood/adapter_config.json", br#"{"peft_type": "LORA", "r": 8, "target_modules": ["query", "value"]}"#);
+    write(
+        root,
+        "out/mood/adapter_config.json",
+        br#"{"peft_type": "LORA", "r": 8, "target_modules": ["query", "value"]}"#,
+    );
     write(root, "out/mood/adapter_model.safetensors", &weights);
 }
 

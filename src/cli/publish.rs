@@ -37,7 +37,7 @@ pub(super) enum Form {
     Adapter {
         library: Library,
         base: BaseName,
-        /// Others find the base in a directory that was published, which holds what its own head needs and no more.
+        /// The base is in a directory that was published, which holds what its own head needs and no more.
         published: bool,
     },
 }
@@ -141,8 +141,8 @@ fn write_adapter(
             notices.push(Notice::new("ftp::publish::head_left_out", message));
             apart.head.clear();
         }
-        Some(task) if published => {
-            // What was published for another head lacks the pooler that this one reads.
+        // What was published for another head lacks the pooler that this one reads.
+        Some(task) if published && !matches!(Head::from_config(&below.config), Some(Head::Sequence(_))) => {
             let layout = Model::layout_of(&config, &Head::Sequence(task.clone()))?;
             for slot in layout.slots.iter().filter(|slot| slot.part == Part::Pooler) {
                 if let Some(tensor) = below.tensors.get(&slot.name).filter(|_| !apart.head.contains_key(&slot.name)) {

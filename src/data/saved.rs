@@ -21,7 +21,9 @@ pub const PEFT_WEIGHTS: &str = "adapter_model.safetensors";
 pub const ADAPTERS_WEIGHTS: &str = "adapter.safetensors";
 pub const HEAD_CONFIG: &str = "head_config.json";
 pub const HEAD_WEIGHTS: &str = "model_head.safetensors";
-/// Beside a directory of `peft`: the configuration with the names of the labels. `ftp` writes it; `peft` itself does not.
+/// Beside a delta of `peft`, which has no place for them: the labels with their ids. `ftp` writes it. A `config.json` would do, but
+/// `transformers` takes a directory that has one for a whole model.
+pub const LABELS: &str = "label_map.json";
 pub const MODEL_CONFIG: &str = "config.json";
 
 /// What a configuration says.
@@ -91,7 +93,7 @@ pub fn describe(root: &Path, path: &str) -> Result<SourceFacts, Vec<SourceError>
 /// The files that decide what a saved delta is, as far as they are there.
 fn files_of(root: &Path, library: Library) -> Vec<String> {
     let names: &[&str] = match library {
-        Library::Peft => &[CONFIG, PEFT_WEIGHTS, MODEL_CONFIG],
+        Library::Peft => &[CONFIG, PEFT_WEIGHTS, LABELS, MODEL_CONFIG],
         Library::Adapters => &[CONFIG, ADAPTERS_WEIGHTS, HEAD_CONFIG, HEAD_WEIGHTS],
     };
     names.iter().filter(|name| root.join(name).is_file()).map(|name| (*name).to_owned()).collect()

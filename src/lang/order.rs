@@ -85,7 +85,10 @@ impl Checker<'_> {
             )
             .label("attaches a second one")
             .related(flow.span, "attached here, not trained yet")
-            .help("train both together, `peft(stack(lora, bitfit))`, or the first before the second: `-> finetune(target)`"),
+            .help(match artifact {
+                Artifact::Loaded => "use the saved one as it is before the next is attached: `-> evaluate -> peft(..)`",
+                _ => "train both together, `peft(stack(lora, bitfit))`, or the first before the second: `-> finetune(target)`",
+            }),
             Artifact::Parametrised | Artifact::Loaded => Diagnostic::error(
                 "ftp::order::delta_not_trained",
                 call.name.span,

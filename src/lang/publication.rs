@@ -14,6 +14,9 @@ pub const ADAPTER: &str = "adapter";
 /// Parameters that several deltas in one directory have in common.
 const SHARED: &str = "activation";
 
+/// Parameters of a training that change the model below the delta, when they are given.
+const REBUILT: [&str; 2] = ["remove_layers", "reinit_layers"];
+
 /// Why a pipeline can't be written apart from its base: code, message, help, and the place in the chain.
 struct Obstacle {
     code: &'static str,
@@ -95,6 +98,17 @@ impl<'a> Checker<'a> {
                 related: Some((node.span, "trains or makes all weights".into())),
             });
         };
+        let given = |name: &&str| {
+            node.parameters.get(*name).is_some_and(|one| !matches!(one.value, Value::None | Value::Int(0)))
+        };
+        if let Some(name) = REBUILT.iter().find(|name| given(name)) {
+            return Err(Obstacle {
+                code: "ftp::publish::no_format",
+                message: format!("`{name}` changes the model below the delta too"),
+                help: "publish the whole model: leave `as adapter` out".into(),
+                related: Some((node.span, "changed here".into())),
+            });
+        }
         let library = self.library(attached)?;
         let base = attached.inputs.get("model").copied().unwrap_or(output);
         Ok((library, self.published_base(base)?))
@@ -136,7 +150,7 @@ impl<'a> Checker<'a> {
         if libraries.len() > 1 && libraries.iter().any(|library| *library != Library::Adapters) {
             let names: Vec<&str> = attached.deltas.iter().map(|delta| delta.method.as_str()).collect();
             let message = format!("a directory of `peft` holds one delta, not {}", suggest::quoted(&names));
-            return Err(obstacle(message, "publish the whole model: leave `as adapter` out".into()));
+            return Err(obstacle(message, "train one of them, or leave `as adapter` out".into()));
         }
         let shared = |delta: &super::ir::Delta| delta.parameters.get(SHARED).map(|parameter| parameter.value.clone());
         if attached.deltas.windows(2).any(|pair| shared(&pair[0]) != shared(&pair[1])) {

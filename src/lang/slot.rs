@@ -278,6 +278,9 @@ impl<'a> Checker<'a> {
         let help = match parameter.ty {
             ParameterType::Artifact(wanted) => self.instead(wanted),
             _ => match literal {
+                Literal::String(text) if parameter.ty == ParameterType::Delta && text.contains(['/', '.']) => {
+                    format!("declare the saved delta first, `let saved = delta({text:?})`, and write `saved` here")
+                }
                 Literal::String(text) => format!("write the name without quotes: `{text}`"),
                 _ => "write the name of one, without quotes".into(),
             },

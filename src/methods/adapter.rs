@@ -32,7 +32,7 @@ Matrices start with deviation 0.02, as `adapters` draws them.\n\n\
 Biases start at 0: training starts near the pretrained model, not exactly at it. Learning rates are higher than for full fine-tuning: 1e-4 to 3e-4, or more.\n\n\
 Adapters can't be computed into the model's weights, so they stay beside it: stored as a delta, used by later stages and evaluations, trained by a later \
 stage without `peft`. A later `peft(..)` keeps them as they are; with another `adapter`, the new ones act after the old. Hugging Face directories of plain \
-`transformers` models can't hold them: `publish` says so.\n\n\
+`transformers` models can't hold them: `publish` writes them `as adapter`, for the library `adapters`.\n\n\
 ```ftp\npipeline small = base -> peft(adapter, style = houlsby, activation = gelu) -> finetune(target, learning_rate = 3e-4)\n```",
         input: &[Artifact::Parametrised],
         output: Artifact::Parametrised,

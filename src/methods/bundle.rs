@@ -128,7 +128,7 @@ impl Bundle {
                 spec.method
             );
             return Err(StageFailure::new("ftp::publish::delta_beside", message).help(
-                "take the `publish` of this pipeline out, or train with a delta that becomes part of the weights: `lora`, `ia3`, `bitfit`",
+                "publish it `as adapter`, for `peft` or `adapters`, or train with a delta that becomes part of the weights: `lora`, `ia3`, `bitfit`",
             ));
         }
         let Some(head) = Head::from_config(&self.config) else { return Ok(self) };

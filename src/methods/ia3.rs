@@ -27,7 +27,7 @@ activations of the feed-forward, element by element: `softmax(q (l_k k)^T) (l_v 
 from the pretrained model. They are `2 d + ff` numbers a layer: 55,296 for BERT-base, 0.05 % of the model. Learning rates are higher than for full \
 fine-tuning: the paper's is 3e-3.\n\n\
 The result is stored as a delta: the scales and the head, and the digest of the model they belong to. Publishing, predicting and later stages use a model \
-of the usual shape: scales multiply the rows of the keys' and values' maps and the columns of the second map of the feed-forward.\n\n\
+of the usual shape: scales multiply the rows of the keys' and values' maps and the columns of the second map of the feed-forward. `publish .. as adapter` writes them apart, for `peft`.\n\n\
 ```ftp\npipeline small = base -> peft(ia3) -> finetune(target, learning_rate = 3e-3)\n```",
         input: &[Artifact::Parametrised],
         output: Artifact::Parametrised,

@@ -31,7 +31,7 @@ Three refinements, each for itself or together. `use_rslora` scales by `alpha / 
 rate of `A` (LoRA+, Hayou et al. 2024, arXiv 2402.12354). `use_dora` (DoRA, Liu et al. 2024, arXiv 2402.09353) takes direction and magnitude of each row of a map \
 apart: `W' = m (W + s B A) / |W + s B A|`, where `m` `[out]` trains too and starts as the rows' norms, `|W|`; the denominator counts as a constant in gradients.\n\n\
 The result is stored as a delta: `A`, `B` (and `m`) and the head, and the digest of the model they belong to. Publishing, predicting and later stages use the sum \
-`W + s B A`, a model of the usual shape.\n\n\
+`W + s B A`, a model of the usual shape; `publish .. as adapter` writes it apart, for `peft`.\n\n\
 ```ftp\npipeline small = base -> peft(lora, rank = 8, alpha = 16) -> finetune(target, learning_rate = 5e-4)\n```",
         input: &[Artifact::Parametrised],
         output: Artifact::Parametrised,

@@ -22,7 +22,7 @@ model stays as it is. They are `P d` numbers: 15,360 for BERT-base and 20 tokens
 Virtual tokens have positions and belong to the first text, as `peft` has it: the longest text is shorter by so many tokens, and a classification head reads the first virtual \
 token where it read the first token. In a packed batch they are rows of their own at each text's start.\n\n\
 No weights of the usual shape compute the same, so the prompt stays beside its model, as with `adapter`: stored as a delta, used by later stages and evaluations; `publish` \
-refuses it. `last_layers` can't follow.\n\n\
+writes it `as adapter`, for `peft`. `last_layers` can't follow.\n\n\
 ```ftp\npipeline small = base -> peft(prompt, num_virtual_tokens = 20) -> finetune(target, learning_rate = 2e-2)\n```",
         input: &[Artifact::Parametrised],
         output: Artifact::Parametrised,

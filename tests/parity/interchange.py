@@ -191,6 +191,7 @@ def write_data(directory):
                 label = LABELS[number % len(LABELS)]
                 words = draw.sample(WORDS, draw.randint(2, 8)) + [WORDS[LABELS.index(label)]]
                 file.write(json.dumps({"text": " ".join(words), "label": label, "score": number / count}) + "\n")
+    (directory / "domain.txt").write_text("".join(" ".join(draw.sample(WORDS, 8)) + "\n" for _ in range(20)))
     return [json.loads(line)["text"] for line in open(directory / "test.jsonl")]
 
 
@@ -239,12 +240,18 @@ def written_by_ftp(library, program, work, bases, texts, report):
                 lines.append(f"pipeline {name}{kind} = {model} -> peft({case.ftp}) -> finetune({data}, epochs = 3, batch_size = 6, learning_rate = {case.rate})")
                 lines.append(f'publish {name}{kind} to "out/{name}{kind}" as adapter')
             publications.append((model, case, name))
+    if library.name == "peft":
+        # Over a model that `ftp` made and published itself, for masked words: without the pooler that BERT's classifier reads.
+        lines += ['let domain = text("data/domain.txt")', "let adapted = bert -> adapt(domain, epochs = 1, learning_rate = 0.01)",
+                  "pipeline below = adapted", 'publish below to "out/below"',
+                  "pipeline above = adapted -> peft(lora, rank = 2) -> finetune(target, epochs = 3, batch_size = 6, learning_rate = 0.03)",
+                  'publish above to "out/above" as adapter']
     (work / "write.ftp").write_text("\n".join(lines) + "\n")
     ftp(program, work, "run", "write.ftp")
     for model, case, name in publications:
         for kind in ["", "_score"]:
             directory = work / "out" / f"{name}{kind}"
-            config = transformers.AutoConfig.from_pretrained(directory) if library.name == "peft" else config_of(directory, bases[model])
+            config = config_of(directory, bases[model])
             named = json.loads((directory / "adapter_config.json").read_text())
             assert named.get("base_model_name_or_path", named.get("model_name")) == f"bases/{model}", named
             whole = library.load(directory, bases[model], config)
@@ -264,13 +271,20 @@ def written_by_ftp(library, program, work, bases, texts, report):
                 report.add("ftp wrote, library reads" if found is directory else "  (the store's own)", model, case.name + kind, by_ftp, compared, without)
 
 
+    if library.name == "peft":
+        directory = work / "out" / "above"
+        assert json.loads((directory / "adapter_config.json").read_text())["base_model_name_or_path"] == "out/below"
+        whole = library.load(directory, work / "out" / "below", config_of(directory, work / "out" / "below"))
+        rows = [dict(transformers.AutoTokenizer.from_pretrained(directory)(text)) for text in texts]
+        report.add("ftp wrote, library reads", "bert", "over_published", answers(program, work, directory, texts)[0], logits(whole, rows).log_softmax(-1))
+
+
 def config_of(directory, base):
-    """`adapters` has the labels with the head."""
-    head = json.loads((directory / "head_config.json").read_text())
-    config = transformers.AutoConfig.from_pretrained(base, num_labels=head["num_labels"])
-    config.label2id = head["label2id"]
-    config.id2label = {number: label for label, number in head["label2id"].items()}
-    return config
+    """The base's, with the labels: `adapters` has them with the head, `peft` has none, and `ftp` puts them beside it."""
+    file = directory / "label_map.json"
+    label2id = json.loads(file.read_text()) if file.exists() else json.loads((directory / "head_config.json").read_text())["label2id"]
+    id2label = {number: label for label, number in label2id.items()}
+    return transformers.AutoConfig.from_pretrained(base, label2id=label2id, id2label=id2label)
 
 
 def without_delta(library, whole, rows):
@@ -314,8 +328,8 @@ def written_by_library(library, program, work, bases, texts, report):
             saved, name = work / "saved" / f"{model}_{case.name}", f"{model}_{case.name}"
             library.save(whole, saved)
             if library.name == "peft":
-                # `peft` itself does not say what the labels are; with the configuration beside it, they are known.
-                config.save_pretrained(saved)
+                # `peft` itself does not say what the labels are; with a map beside it, they are known.
+                (saved / "label_map.json").write_text(json.dumps(config.label2id))
             expected = logits(whole, rows).log_softmax(-1)
             by_ftp, labels = answers(program, work, saved, texts, "--base", directory)
             assert labels == LABELS, labels
@@ -372,6 +386,33 @@ def fixtures(library):
                     row["token_type_ids"] = segments
             save_file({"logits": logits(whole.double(), rows).float()}, directory / "logits.safetensors")
             print(directory.relative_to(FIXTURES), sum(file.stat().st_size for file in directory.iterdir()), "bytes")
+    if library.name == "adapters":
+        language_fixture(FIXTURES / "saved" / "language")
+
+
+def language_fixture(directory):
+    """A language adapter under the head for masked words, where its inverse acts: logits of all tokens, text by text."""
+    import adapters
+
+    model = transformers.AutoModelForMaskedLM.from_pretrained(FIXTURES / "bert_mlm").eval()
+    adapters.init(model)
+    model.add_adapter("tongue", config=adapters.SeqBnInvConfig(reduction_factor=2))
+    model.set_active_adapters("tongue")
+    torch.manual_seed(3)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if ".tongue." in name:
+                parameter.add_(torch.randn_like(parameter) * 0.3)
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir()
+    model.save_adapter(str(directory), "tongue", with_head=False, use_safetensors=True)
+    settings = json.loads((directory / "adapter_config.json").read_text())
+    (directory / "adapter_config.json").write_text(json.dumps(settings | {"model_name": "bert_mlm"}, indent=2, sort_keys=True))
+    case = json.loads((FIXTURES / "bert_mlm" / "case.json").read_text())
+    model = model.double()
+    with torch.no_grad():
+        found = [model(input_ids=torch.tensor([ids]), token_type_ids=torch.tensor([segments])).logits[0] for ids, segments in zip(case["ids"], case["segments"])]
+    save_file({"logits": torch.cat(found).float()}, directory / "logits.safetensors")
 
 
 def main():

@@ -46,13 +46,29 @@ pub fn registry() -> Registry {
                 ),
             ],
         ),
-        saved("adapter", of_adapter, vec![
-            Parameter::optional("activation", T::Choice(&["relu", "gelu"]), Value::Name("relu".into()), "Between the maps."),
-            Parameter::optional("layer_norms", T::Bool, Value::Bool(false), "Whether norms train."),
-        ]),
-        saved("invertible", |_| Ok(Library::Adapters), vec![
-            Parameter::optional("activation", T::Choice(&["relu", "gelu"]), Value::Name("relu".into()), "Between the maps."),
-        ]),
+        saved(
+            "adapter",
+            of_adapter,
+            vec![
+                Parameter::optional(
+                    "activation",
+                    T::Choice(&["relu", "gelu"]),
+                    Value::Name("relu".into()),
+                    "Between the maps.",
+                ),
+                Parameter::optional("layer_norms", T::Bool, Value::Bool(false), "Whether norms train."),
+            ],
+        ),
+        saved(
+            "invertible",
+            |_| Ok(Library::Adapters),
+            vec![Parameter::optional(
+                "activation",
+                T::Choice(&["relu", "gelu"]),
+                Value::Name("relu".into()),
+                "Between the maps.",
+            )],
+        ),
     ])
 }
 

@@ -151,10 +151,8 @@ fn read_head(
         tensors = flexible_head(root, &config["config"], tensors, layout)?;
     }
     let label2id = if flexible { &config["config"]["label2id"] } else { &config["label2id"] };
-    let id2label: serde_json::Map<String, Json> =
-        label2id.as_object().into_iter().flatten().map(|(label, id)| (id.to_string(), json!(label))).collect();
-    let named = json!({ "architectures": ["ForSequenceClassification"], "id2label": id2label });
-    let named: Vec<&Json> = if id2label.is_empty() { vec![] } else { vec![&named] };
+    let named = head::named_by(label2id);
+    let named: Vec<&Json> = named.iter().collect();
     let task = head::task(root, &tensors, &base.config, &named, notices)?;
     Ok((tensors, task))
 }

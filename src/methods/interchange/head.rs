@@ -21,6 +21,14 @@ pub(super) fn is_head(slot: &Slot) -> bool {
     matches!(slot.part, Part::Head | Part::Pooler)
 }
 
+/// A configuration that names labels, of a map from them to their ids; none where that is empty.
+pub(super) fn named_by(label2id: &Json) -> Option<Json> {
+    let ids = label2id.as_object().filter(|map| !map.is_empty())?.iter();
+    let id2label: serde_json::Map<String, Json> =
+        ids.map(|(label, id)| (id.to_string(), label.clone().into())).collect();
+    Some(serde_json::json!({ "architectures": ["ForSequenceClassification"], "id2label": id2label }))
+}
+
 /// Checks that tensors are a whole head of the model, and says what it answers. `named` are configurations that may name
 /// the labels, the best first.
 pub(super) fn task(

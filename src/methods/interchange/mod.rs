@@ -75,6 +75,11 @@ pub fn read(root: &Path, base: &Bundle) -> Result<(Apart, Vec<Notice>), StageFai
 /// # Errors
 /// A delta that it has no place for; a directory that can't be written.
 pub fn write(directory: &Path, library: Library, writing: &Writing) -> Result<(), StageFailure> {
+    let of_model = head::layout(writing.config, 1)?;
+    let weight = |name: &&String| of_model.slots.iter().any(|slot| slot.name == **name);
+    if let Some(name) = writing.apart.own.keys().find(weight) {
+        return Err(no_place(format!("`{name}`, a weight of the model itself"), library));
+    }
     match library {
         Library::Peft => peft::write(directory, writing),
         Library::Adapters => adapters::write(directory, writing),

@@ -111,6 +111,23 @@ fn what_was_saved_can_be_trained_further_from_where_it_is() {
     }
 }
 
+/// The inverse of an invertible adapter acts before words are predicted.
+#[test]
+fn a_language_adapter_predicts_the_words_it_did_there() {
+    let directory = fixtures().join("saved/language");
+    let mut laid = base("bert_mlm");
+    let (apart, notices) = read(&directory, &laid).unwrap();
+    assert_eq!((apart.task.clone(), notices.len(), apart.specs.len()), (None, 0, 2));
+    laid.lay_over(apart.config(&laid.config).unwrap(), apart.tensors(), &apart.specs).unwrap();
+    let (mut model, report) = laid.model(&Head::MaskedLm, 0, &Device::flex()).unwrap();
+    assert_eq!((report.missing, report.unused), (vec![], vec![]));
+    model.precision = Precision::F32Strict;
+    let pass = model.evaluating_pass();
+    let logits = model.mlm_logits(&pass, model.encode(&pass, &batch("bert_mlm")));
+    let expected = &read_safetensors(&directory.join("logits.safetensors")).unwrap()["logits"];
+    oracle::assert_close(&Weight::Matrix(logits).to_host().data, &expected.data, 1e-4);
+}
+
 #[test]
 fn what_was_read_is_written_as_it_was() {
     for (directory, library, name) in all() {
@@ -136,7 +153,18 @@ fn what_was_read_is_written_as_it_was() {
             Library::Peft => (&ours, &theirs),
             Library::Adapters => (&ours["config"], &theirs["config"]),
         };
-        let told_otherwise = ["target_modules", "feedforward_modules", "modules_to_save", "peft_type", "reduction_factor", "inv_adapter_reduction_factor", "prefix_projection", "encoder_hidden_size"];
+        // A P-tuning whose encoder is not saved is written as the prompt that it is.
+        let told_otherwise = [
+            "prompt_tuning_init",
+            "target_modules",
+            "feedforward_modules",
+            "modules_to_save",
+            "peft_type",
+            "reduction_factor",
+            "inv_adapter_reduction_factor",
+            "prefix_projection",
+            "encoder_hidden_size",
+        ];
         for (key, value) in ours.as_object().unwrap() {
             let same = value == &theirs[key] || value.as_f64().is_some() && value.as_f64() == theirs[key].as_f64();
             assert!(same || told_otherwise.contains(&key.as_str()), "{key} of {}", directory.display());
@@ -149,7 +177,11 @@ fn a_delta_of_another_model_says_what_does_not_fit() {
     let of = |model: &str, saved: &str| read(&fixtures().join("saved").join(saved), &base(model)).unwrap_err();
     let failure = of("roberta_sequence", "peft/bert-lora");
     assert_eq!(failure.code, "ftp::peft::other_model");
-    assert!(failure.message.contains("which has no place there") || failure.message.contains("no linear map"), "{}", failure.message);
+    assert!(
+        failure.message.contains("which has no place there") || failure.message.contains("no linear map"),
+        "{}",
+        failure.message
+    );
     let failure = of("bert_sequence", "adapters/distilbert-seq_bn");
     assert_eq!(failure.code, "ftp::peft::other_model");
 }
@@ -243,7 +275,9 @@ fn a_head_that_was_put_together_takes_the_places_of_the_models_own() {
     let copy = changed("adapters/bert-seq_bn", |_| {});
     let own = base("bert_sequence").tensors;
     let numbered = [("bert.pooler.dense", "1"), ("classifier", "4")];
-    let tensors = numbered.iter().flat_map(|(module, place)| ["weight", "bias"].map(|kind| (format!("heads.mood.{place}.{kind}"), own[&format!("{module}.{kind}")].clone())));
+    let tensors = numbered.iter().flat_map(|(module, place)| {
+        ["weight", "bias"].map(|kind| (format!("heads.mood.{place}.{kind}"), own[&format!("{module}.{kind}")].clone()))
+    });
     write_safetensors(&copy.path().join(saved::HEAD_WEIGHTS), &tensors.collect()).unwrap();
     let head = |activation: &str| {
         json!({ "model_class": "BertAdapterModel", "name": "mood", "config": {

@@ -53,8 +53,10 @@ pub(super) fn read(
             on_top.insert(name, tensor)
         };
     }
-    let labels = saved::optional_json(root, saved::MODEL_CONFIG).map_err(crate::data::DataError::from)?;
-    let named: Vec<&Json> = labels.iter().chain([&base.config]).collect();
+    let file = |name: &str| saved::optional_json(root, name).map_err(crate::data::DataError::from);
+    let labels = file(saved::LABELS)?.as_ref().and_then(head::named_by);
+    let config = file(saved::MODEL_CONFIG)?;
+    let named: Vec<&Json> = labels.iter().chain(&config).chain([&base.config]).collect();
     let task = head::task(root, &on_top, &base.config, &named, notices)?;
     let layout = head::layout(&base.config, 1)?;
     let (spec, own) = match &saved.method {
@@ -289,7 +291,9 @@ pub(super) fn write(directory: &Path, writing: &Writing) -> Result<(), StageFail
         other => return Err(no_place(format!("`{other}`"), Library::Peft)),
     }
     hub::write_safetensors(&directory.join(saved::PEFT_WEIGHTS), &tensors)?;
-    hub::write_config(directory, writing.config)?;
+    if task.is_some() {
+        write_sorted(directory, saved::LABELS, &writing.config["label2id"])?;
+    }
     write_sorted(directory, saved::CONFIG, &Json::Object(config))
 }
 
