@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::Exit;
+use crate::data::{DataError, saved};
 use crate::lang::world::Digest;
 use crate::methods::bases::Bases;
 use crate::methods::bundle::Bundle;
@@ -19,10 +20,14 @@ const CHUNK: usize = 256;
 /// Reads texts from the arguments, from a file, or a line each from standard input; writes a line each.
 #[derive(Args)]
 pub(super) struct Predict {
-    /// A directory that `publish` wrote, or any Hugging Face sequence-classification model; or a result in the store: the
+    /// A directory that `publish` wrote, any Hugging Face sequence-classification model, or an adapter of `peft` or
+    /// `adapters`; or a result in the store: the
     /// first characters of a key, or the name of a pipeline, for what the last run that finished it came to
     #[arg(value_name = "DIR|KEY|PIPELINE")]
     model: String,
+    /// The model that an adapter in DIR lies over, a directory [default: the one its configuration names]
+    #[arg(long, value_name = "DIR", conflicts_with = "delta")]
+    base: Option<PathBuf>,
     /// Texts to label; two parts of a pair are separated by a tab
     text: Vec<String>,
     /// Label every text with this result too: another delta over the same model, which is read only once
@@ -113,7 +118,10 @@ impl Predict {
     fn predictors(&self) -> Result<Vec<(String, Predictor)>, StageFailure> {
         let directory = Path::new(&self.model);
         if directory.is_dir() && self.delta.is_empty() {
-            let bundle = Bundle::from_directory(directory)?;
+            let bundle = match directory.join(saved::CONFIG).is_file() {
+                true => self.with_adapter(directory)?,
+                false => Bundle::from_directory(directory)?,
+            };
             return Ok(vec![(self.model.clone(), Predictor::new(bundle, self.max_length, &self.device)?)]);
         }
         let store = Store::open(super::project::store_directory(self.store.as_deref()))?;
@@ -135,6 +143,23 @@ impl Predict {
             predictors.push((name.clone(), predictor));
         }
         Ok(predictors)
+    }
+
+    /// An adapter over its base.
+    fn with_adapter(&self, directory: &Path) -> Result<Bundle, StageFailure> {
+        let base = match &self.base {
+            Some(base) => base.clone(),
+            None => {
+                let base = base_of(directory)?;
+                eprintln!("note: over the model in {}", base.display());
+                base
+            }
+        };
+        let (bundle, notices) = Bundle::with_saved(&base, directory)?;
+        for notice in notices {
+            eprintln!("note: {}", notice.message);
+        }
+        Ok(bundle)
     }
 
     fn lines(&self) -> Result<Box<dyn Iterator<Item = std::io::Result<String>>>, StageFailure> {
@@ -159,6 +184,24 @@ impl Predict {
             }
         }
     }
+}
+
+/// Where the model lies that an adapter's configuration names: seen from here or, for one that was published, from a
+/// directory above it.
+fn base_of(directory: &Path) -> Result<PathBuf, StageFailure> {
+    let found = saved::read(directory, &directory.display().to_string()).map_err(DataError::from)?;
+    let named = found.base.unwrap_or_default();
+    let whole = std::fs::canonicalize(directory).unwrap_or_else(|_| directory.to_path_buf());
+    let places =
+        std::iter::once(PathBuf::from(&named)).chain(whole.ancestors().skip(1).map(|above| above.join(&named)));
+    let found = places.into_iter().find(|place| !named.is_empty() && place.join(saved::MODEL_CONFIG).is_file());
+    found.ok_or_else(|| {
+        let message = match named.as_str() {
+            "" => format!("{} names no model that it lies over", directory.display()),
+            named => format!("{} lies over `{named}`, which is no directory here", directory.display()),
+        };
+        StageFailure::new("ftp::predict::no_base", message).help("say where that model lies: `--base DIR`")
+    })
 }
 
 /// The output of a result in the store.

@@ -8,6 +8,7 @@ use crate::exec::RunReport;
 use crate::lang::ir::{Node, Publication};
 use crate::lang::value::Value;
 use crate::methods;
+use crate::methods::interchange::BaseName;
 use crate::modules::Lock;
 use crate::plan::Plan;
 use crate::plan::reproduce::{self, Place, Request};
@@ -23,7 +24,14 @@ pub(super) fn beside(
     let program = &project.program;
     let pipeline = &program.pipelines[publication.pipeline];
     let result = |stage: usize| report.manifest_of(stage);
-    let card = Card { program, plan, registry: methods::registry(), pipeline: publication.pipeline, result: &result };
+    let card = Card {
+        program,
+        plan,
+        registry: methods::registry(),
+        pipeline: publication.pipeline,
+        form: &publication.form,
+        result: &result,
+    };
     let last = plan.stage_of(pipeline.output).and_then(result);
     let docs = [
         format!("Makes the model `{}` again, as ftp {} made it.", pipeline.name, env!("CARGO_PKG_VERSION")),
@@ -44,6 +52,15 @@ pub(super) fn beside(
         docs: &docs,
     };
     [("README.md", card.write().unwrap_or_default()), ("reproduce.ftp", reproduce::write(&request))]
+}
+
+/// A model as its user named it.
+pub(super) fn base_name(project: &Project, node: &Node) -> BaseName {
+    if let Place::Hub { name, commit } = place(project, node) {
+        return BaseName { name, revision: Some(commit) };
+    }
+    let path = node.parameters.get("path").and_then(|parameter| parameter.value.as_string());
+    BaseName { name: path.unwrap_or(&node.label).to_owned(), revision: None }
 }
 
 /// Where a source lies, as seen from the project's directory.

@@ -15,7 +15,8 @@ use super::results::{Measured, measured, tables};
 use super::{Exit, FileArguments, StoreArguments, limits, project, publish, reproduction, signals};
 use crate::event::{Event, Notice};
 use crate::exec::{self, Machine, Options, RunReport};
-use crate::lang::ir::Program;
+use crate::lang::ir::{self, Program, PublishedBase};
+use crate::methods::interchange::BaseName;
 use crate::plan::Plan;
 use crate::report::Style;
 use crate::store::{Elsewhere, Manifest, Publication, Store};
@@ -222,9 +223,13 @@ fn publish_all(
         };
         let directory = project.directory.join(&publication.directory);
         let texts = reproduction::beside(project, plan, report, publication);
-        let publishing = publish::Publication { manifest, pipeline: &pipeline.name, texts };
+        let form = form(project, publication);
+        let publishing = publish::Publication { manifest, pipeline: &pipeline.name, form, texts };
         match publish::publish(store, &publishing, &directory) {
-            Ok(()) => {
+            Ok(notices) => {
+                for notice in notices {
+                    sink(Event::Notice { stage: format!("publish {}", pipeline.name), notice });
+                }
                 let shown = directory.display().to_string();
                 register(report, &pipeline.name, &directory, manifest);
                 sink(Event::Published { pipeline: pipeline.name.clone(), directory: shown.clone() });
@@ -239,6 +244,20 @@ fn publish_all(
         }
     }
     if failed { Err(()) } else { Ok(published) }
+}
+
+/// What a publication is written as, with its base as others name it.
+fn form(project: &Project, publication: &ir::Publication) -> publish::Form {
+    match &publication.form {
+        ir::Form::Model => publish::Form::Model,
+        ir::Form::Adapter { library, base } => {
+            let (base, published) = match base {
+                PublishedBase::Directory(directory) => (BaseName { name: directory.clone(), revision: None }, true),
+                PublishedBase::Source(node) => (reproduction::base_name(project, &project.program.nodes[*node]), false),
+            };
+            publish::Form::Adapter { library: *library, base, published }
+        }
+    }
 }
 
 /// Writes the publication down in the register of runs.

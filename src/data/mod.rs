@@ -23,6 +23,7 @@ mod options;
 mod paths;
 pub mod pinned;
 mod read;
+pub mod saved;
 mod task;
 mod text;
 mod world;

@@ -110,7 +110,7 @@ fn weights(root: &Path, path: &str) -> Result<Vec<String>, SourceError> {
 }
 
 /// A safetensors file is 8 bytes of header length, a JSON header, and exactly the bytes the header names.
-fn check_safetensors(file: &Path) -> Result<(), String> {
+pub(super) fn check_safetensors(file: &Path) -> Result<(), String> {
     let mut reader = File::open(file).map_err(|_| "is missing".to_string())?;
     let size = reader.metadata().map_err(|error| error.to_string())?.len();
     let mut length = [0; 8];

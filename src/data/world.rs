@@ -7,7 +7,7 @@ use super::memo::{Asked, Memo};
 use super::options::Options;
 use super::paths;
 use super::pinned::{self, HubModel};
-use super::{labelled, model, text};
+use super::{labelled, model, saved, text};
 use crate::lang::value::Value;
 use crate::lang::world::{ModuleRequest, ModuleText, SourceError, SourceFacts, SourceRequest, World};
 use crate::modules;
@@ -81,19 +81,20 @@ fn describe(request: &SourceRequest, directory: &Path, options: &Options) -> Res
             "write the revision too, `revision = \"main\"`, or leave `token` out",
         )]),
         "hf" => model::describe(&directory.join(&options.path), &options.path),
+        "delta" => saved::describe(&directory.join(&options.path), &options.path),
         other => Err(vec![problem(
             "ftp::data::unknown_source",
             None,
             format!("`{other}` is not a source of files"),
             "not a source",
-            "use `text`, `labelled`, `pairs` or `hf`",
+            "use `text`, `labelled`, `pairs`, `hf` or `delta`",
         )]),
     }
 }
 
 /// The files that decide what a source is; `None` where they can't be listed.
 fn files(request: &SourceRequest, directory: &Path, options: &Options) -> Option<Vec<PathBuf>> {
-    if request.method != "hf" {
+    if !matches!(request.method.as_str(), "hf" | "delta") {
         return Some(paths::find(directory, &options.path).ok()?.into_iter().map(|found| found.path).collect());
     }
     all_in(&directory.join(&options.path))

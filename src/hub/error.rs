@@ -81,7 +81,7 @@ impl HubError {
         }
     }
 
-    pub(super) fn writing(path: &Path, reason: std::io::Error) -> Self {
+    pub(crate) fn writing(path: &Path, reason: std::io::Error) -> Self {
         Self::Io { action: "write", path: path.into(), reason }
     }
 }

@@ -36,6 +36,8 @@ pub(super) struct Arguments {
     pub names: IndexMap<String, Meaning>,
     /// For `peft`: the deltas it attaches.
     pub deltas: Vec<ir::Delta>,
+    /// For `peft`: it attaches a saved delta.
+    pub saved: bool,
     /// What the call names itself, for its label.
     pub shown: Vec<String>,
     /// An argument is wrong or missing.
@@ -58,6 +60,8 @@ enum Delta {
     Stack(Vec<ir::Delta>),
     /// Any: a recipe's parameter while the recipe itself is checked.
     Any,
+    /// One that was saved with its values.
+    Saved,
 }
 
 /// Whether a parameter holds a plain value.
@@ -99,6 +103,10 @@ impl Checker<'_> {
                     arguments.deltas = deltas;
                 }
                 Some(Delta::Any) => arguments.failed |= self.of_any_delta(assigned.others.iter().copied()),
+                Some(Delta::Saved) => {
+                    arguments.failed |= self.of_saved_delta(&assigned.others);
+                    arguments.saved = true;
+                }
                 None => arguments.failed = true,
             }
         }
@@ -121,6 +129,22 @@ impl Checker<'_> {
             );
         }
         some
+    }
+
+    /// Reports arguments for a saved delta, which has its own; whether there are any.
+    fn of_saved_delta(&mut self, others: &[&ast::Argument]) -> bool {
+        for argument in others {
+            self.report(
+                Diagnostic::error(
+                    "ftp::arguments::saved_delta",
+                    argument.span,
+                    "a saved delta is attached as it was made, and takes no arguments",
+                )
+                .label("decided when it was made")
+                .help("leave it out, or attach a new delta: `peft(lora, rank = 8)`"),
+            );
+        }
+        !others.is_empty()
     }
 
     /// A delta method with the arguments that are meant for it.
@@ -174,6 +198,9 @@ impl Checker<'_> {
                 Slot::Input(flow, name) => {
                     if given.is_some() {
                         arguments.shown.push(name);
+                    }
+                    if parameter.ty == ParameterType::Delta {
+                        *delta = Some(Delta::Saved);
                     }
                     arguments.flows.insert(parameter.name.to_owned(), flow);
                 }

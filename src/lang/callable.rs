@@ -17,10 +17,11 @@ impl<'a> Checker<'a> {
             version: 0,
             summary: "",
             docs: "",
-            input: &[Artifact::Model, Artifact::Parametrised],
+            input: &[Artifact::Model, Artifact::Parametrised, Artifact::Loaded],
             output: Artifact::Model,
             parameters: vec![],
             reports: true,
+            saved_as: None,
         };
         let given = call.arguments.as_deref().unwrap_or(&[]);
         let named = given.iter().find(|argument| argument.name.is_some());

@@ -228,6 +228,9 @@ impl<'a> Checker<'a> {
             Meaning::Flow(Flow { artifact: Some(artifact @ (Artifact::Text | Artifact::Labelled)), .. }) => {
                 (artifact.phrase().to_owned(), format!("give it to a stage: `-> {}`", self.stage_for(*artifact, name)))
             }
+            Meaning::Flow(Flow { artifact: Some(Artifact::Delta), .. }) => {
+                (Artifact::Delta.phrase().to_owned(), format!("attach it: `-> peft({name})`"))
+            }
             Meaning::Flow(Flow { artifact: Some(artifact), .. }) => {
                 (artifact.phrase().to_owned(), format!("begin the chain with it: `{name} -> ..`"))
             }
@@ -315,7 +318,8 @@ impl<'a> Checker<'a> {
         // After an error of order, what follows is judged as if the stage were in its place.
         self.order(signature, call, before);
         // Data before the arrow was probably meant to be an argument; one error is enough then.
-        let is_data = |flow: &Flow| matches!(flow.artifact, Some(Artifact::Text | Artifact::Labelled));
+        let is_data =
+            |flow: &Flow| matches!(flow.artifact, Some(Artifact::Text | Artifact::Labelled | Artifact::Delta));
         let strict = !before.flatten().is_some_and(is_data);
         let given = call.arguments.as_deref().unwrap_or(&[]);
         let arguments = self.arguments(signature, given, call.name.span, strict);
@@ -338,6 +342,9 @@ impl<'a> Checker<'a> {
         }
         inputs.extend(arguments.flows.into_iter().map(|(slot, flow)| (slot, flow.node)));
         self.inherit(signature, &mut inputs);
+        let output = if arguments.saved { Artifact::Loaded } else { signature.output };
+        // Which delta was meant, and so what may follow, is not known after an error.
+        let known = !(arguments.failed && signature.output == Artifact::Parametrised);
         let node = self.add_node(Node {
             kind: Kind::Stage,
             method: signature.name.to_owned(),
@@ -347,13 +354,14 @@ impl<'a> Checker<'a> {
             inputs,
             deltas: arguments.deltas,
             contest: None,
-            output: signature.output,
+            output,
             source: None,
             span: call.span,
         });
         let mut stages = before.map(|flow| flow.stages.clone()).unwrap_or_default();
         stages.push(node);
-        Some(Flow::new(signature.output, node, stages, call.span))
+        let flow = Flow::new(output, node, stages, call.span);
+        Some(if known { flow } else { Flow { artifact: None, ..flow } })
     }
 
     /// A set that may be left out is the one that all models before have learnt last.

@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 
 use super::defaults::Defaults;
 use super::diagnostic::{Diagnostic, Diagnostics, Severity};
-use super::ir::{Node, NodeId, ParamDeclaration, Pipeline, Program};
+use super::ir::{Form, Node, NodeId, ParamDeclaration, Pipeline, Program, PublishedBase};
 use super::module::Modules;
 use super::recipe::{self, Definition, Recipe};
 use super::scope::{Declaration, Entry, Flow, Frame, Meaning, Scope, State};
@@ -303,14 +303,29 @@ impl<'a> Checker<'a> {
                     .help("add a training stage after it: `-> finetune(target)`"),
                 )
             }
-            Artifact::Text | Artifact::Labelled => Some(
+            Artifact::Loaded => {
+                let stage = &self.program.nodes[flow.node];
+                Some(
+                    Diagnostic::error(
+                        "ftp::order::delta_not_trained",
+                        flow.span,
+                        format!("the pipeline `{name}` ends with `{}`, which only attaches a delta", stage.label),
+                    )
+                    .label("attached, and not used yet")
+                    .help("use it as it is, `-> evaluate(target)`, or train it further, `-> finetune(target)`"),
+                )
+            }
+            Artifact::Text | Artifact::Labelled | Artifact::Delta => Some(
                 Diagnostic::error(
                     "ftp::pipeline::not_a_model",
                     flow.span,
                     format!("the pipeline `{name}` must end in a model, but this is {}", artifact.phrase()),
                 )
                 .label(artifact.phrase())
-                .help("declare data with `let`, and use it in a stage: `base -> finetune(target)`"),
+                .help(match artifact {
+                    Artifact::Delta => "attach it to its model: `base -> peft(saved) -> evaluate(target)`",
+                    _ => "declare data with `let`, and use it in a stage: `base -> finetune(target)`",
+                }),
             ),
         }
     }
@@ -380,6 +395,11 @@ impl<'a> Checker<'a> {
         for pipeline in &mut self.program.pipelines {
             pipeline.output = renumbered[pipeline.output];
             pipeline.stages.iter_mut().for_each(|stage| *stage = renumbered[*stage]);
+        }
+        for publication in &mut self.program.publications {
+            if let Form::Adapter { base: PublishedBase::Source(base), .. } = &mut publication.form {
+                *base = renumbered[*base];
+            }
         }
     }
 

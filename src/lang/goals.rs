@@ -2,11 +2,11 @@
 
 use super::check::Checker;
 use super::diagnostic::Diagnostic;
-use super::ir::{Expectation, Fold, Measure, Node, NodeId, Publication, Relation};
+use super::ir::{Expectation, Fold, Form, Measure, Node, NodeId, Publication, PublishedBase, Relation};
 use super::literal::{Literal, number};
 use super::metric;
 use super::scope::Declaration;
-use super::signature::{Artifact, ParameterType};
+use super::signature::{Artifact, Library, ParameterType};
 use super::suggest;
 use super::value::Value;
 use crate::syntax::{Span, ast};
@@ -21,6 +21,7 @@ impl<'a> Checker<'a> {
                 _ => {}
             }
         }
+        self.adapters(file);
     }
 
     /// The indices of a pipeline, several for one that makes several models; reports names that are none. `None` also for
@@ -286,8 +287,15 @@ impl<'a> Checker<'a> {
             return;
         }
         published.push((plain, at));
-        if let Some(pipeline) = pipeline {
-            self.program.publications.push(Publication { pipeline, directory, span: publish.span });
+        if let Some(pipeline) = pipeline
+            && self.form(publish)
+        {
+            // Of an adapter, what it lies over is looked for when all publications are known.
+            let form = match &publish.form {
+                None => Form::Model,
+                Some(_) => Form::Adapter { library: Library::Peft, base: PublishedBase::Source(0) },
+            };
+            self.program.publications.push(Publication { pipeline, directory, form, span: publish.span });
         }
     }
 }

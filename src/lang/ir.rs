@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 
-use super::signature::{Artifact, Class, Kind};
+use super::signature::{Artifact, Class, Kind, Library};
 use super::value::Value;
 use super::world::SourceFacts;
 use crate::syntax::Span;
@@ -210,10 +210,29 @@ pub struct Expectation {
     pub span: Span,
 }
 
+/// What a publication is written as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Form {
+    /// A whole model.
+    Model,
+    /// The delta alone, as a library saves it, over a base that others can get.
+    Adapter { library: Library, base: PublishedBase },
+}
+
+/// Where others find the model that a delta lies over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PublishedBase {
+    /// A source of the program.
+    Source(NodeId),
+    /// A directory that the same file publishes it to.
+    Directory(String),
+}
+
 /// `publish chain to "out/chain"`: relative to the `.ftp` file's directory.
 #[derive(Debug, Clone)]
 pub struct Publication {
     pub pipeline: usize,
     pub directory: String,
+    pub form: Form,
     pub span: Span,
 }

@@ -24,6 +24,7 @@ mod module;
 mod names;
 mod order;
 mod params;
+mod publication;
 mod race;
 mod recipe;
 mod scope;

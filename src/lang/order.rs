@@ -78,15 +78,26 @@ impl Checker<'_> {
             .label("takes several models")
             .related(flow.span, artifact.phrase())
             .help(format!("make several: `each(seed in 1..5) finetune(target) -> {name}`")),
-            Artifact::Parametrised => Diagnostic::error(
+            Artifact::Parametrised | Artifact::Loaded if signature.input == [Artifact::Model] => Diagnostic::error(
                 "ftp::order::already_parametrised",
                 call.name.span,
                 format!("`{name}` follows a model that has a delta attached already"),
             )
             .label("attaches a second one")
             .related(flow.span, "attached here, not trained yet")
-            .help("train both together, `peft(stack(lora, bitfit))`, or the first before the second: `-> finetune(target)`"),
-            Artifact::Text | Artifact::Labelled => {
+            .help(match artifact {
+                Artifact::Loaded => "use the saved one as it is before the next is attached: `-> evaluate -> peft(..)`",
+                _ => "train both together, `peft(stack(lora, bitfit))`, or the first before the second: `-> finetune(target)`",
+            }),
+            Artifact::Parametrised | Artifact::Loaded => Diagnostic::error(
+                "ftp::order::delta_not_trained",
+                call.name.span,
+                format!("`{name}` follows a model whose delta nothing has trained"),
+            )
+            .label("takes a trained model")
+            .related(flow.span, "attached here, not trained yet")
+            .help("put a training stage between them: `-> finetune(target)`"),
+            Artifact::Text | Artifact::Labelled | Artifact::Delta => {
                 let takes =
                     signature.parameters.iter().any(|parameter| parameter.ty == ParameterType::Artifact(artifact));
                 let own = match takes && call.arguments.as_ref().is_none_or(Vec::is_empty) {

@@ -87,6 +87,7 @@ impl<'a> Recipe<'a> {
             output: Artifact::Model,
             parameters,
             reports: false,
+            saved_as: None,
         };
         let is_model = |formal: &Formal| formal.ty == ParameterType::Artifact(Artifact::Model);
         let piped = interface.parameters.iter().position(is_model).map(|model| {
@@ -214,7 +215,7 @@ impl<'a> Checker<'a> {
 
     /// A recipe makes a model, or several.
     fn recipe_output(&mut self, recipe: &Recipe, output: Artifact) -> bool {
-        let data = matches!(output, Artifact::Text | Artifact::Labelled);
+        let data = matches!(output, Artifact::Text | Artifact::Labelled | Artifact::Delta);
         if data {
             let chain = recipe.ast.chain.span;
             self.report(

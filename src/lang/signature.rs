@@ -15,8 +15,12 @@ pub enum Artifact {
     Labelled,
     /// Architecture, weights, tokenizer, and heads.
     Model,
+    /// A delta that `peft` or `adapters` saved, without the model it belongs to.
+    Delta,
     /// A model with a delta method attached that the next training stage will train.
     Parametrised,
+    /// A model with a saved delta attached, which may be trained further or used as it is.
+    Loaded,
     /// Several models, as `each(..)` and `[a, b]` make them.
     Models,
     /// Several models that answer together.
@@ -30,7 +34,9 @@ impl Artifact {
             Artifact::Text => "unlabelled text",
             Artifact::Labelled => "a labelled set",
             Artifact::Model => "a model",
+            Artifact::Delta => "a saved delta",
             Artifact::Parametrised => "a model with a delta attached",
+            Artifact::Loaded => "a model with a saved delta attached",
             Artifact::Models => "a list of models",
             Artifact::Ensemble => "an ensemble",
         }
@@ -113,6 +119,26 @@ pub enum Default {
     Written,
 }
 
+/// The libraries whose directories deltas are read from and written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Library {
+    Peft,
+    Adapters,
+}
+
+impl Library {
+    pub fn name(self) -> &'static str {
+        match self {
+            Library::Peft => "peft",
+            Library::Adapters => "adapters",
+        }
+    }
+}
+
+/// Of a delta: the library whose directories hold it. With the values of its parameters: why none can, and what would help.
+pub type SavedAs = fn(&dyn Fn(&str) -> Value) -> Result<Library, [&'static str; 2]>;
+
 /// One parameter of a method or, with names from a `.ftp` file, of a recipe.
 #[derive(Debug, Clone)]
 pub struct Formal<'a> {
@@ -176,6 +202,8 @@ pub struct Interface<'a> {
     pub parameters: Vec<Formal<'a>>,
     /// Names of the metrics the stage reports on a labelled set, for `expect`; empty if none.
     pub reports: bool,
+    /// Of a delta: whose directories can hold it; none where nobody's can.
+    pub saved_as: Option<SavedAs>,
 }
 
 impl<'a> Interface<'a> {

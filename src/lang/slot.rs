@@ -25,6 +25,9 @@ impl<'a> Checker<'a> {
             (ParameterType::Artifact(wanted), ast::ValueKind::Word(name)) => {
                 self.artifact(signature, parameter, *wanted, name, value.span)
             }
+            (ParameterType::Delta, ast::ValueKind::Word(name)) if self.names_saved_delta(name, value.span) => {
+                self.artifact(signature, parameter, Artifact::Delta, name, value.span)
+            }
             (ParameterType::Delta | ParameterType::DeltaName, ast::ValueKind::Word(name)) => {
                 self.delta_name(parameter.name, name, value.span)
             }
@@ -227,6 +230,13 @@ impl<'a> Checker<'a> {
         locals.chain(names.map(|(name, _)| *name)).collect()
     }
 
+    /// Whether a name means a delta that was saved, rather than a method.
+    fn names_saved_delta(&mut self, name: &str, at: Span) -> bool {
+        let declared = self.is_named(name) && self.registry.get(name).is_none();
+        declared
+            && matches!(self.resolve(name, at), Some(Meaning::Flow(flow)) if flow.artifact == Some(Artifact::Delta))
+    }
+
     /// A delta method by its name.
     pub(super) fn delta_name(&mut self, parameter: &str, name: &str, at: Span) -> Slot {
         if self.registry.get(name).is_none() && self.is_named(name) {
@@ -268,6 +278,9 @@ impl<'a> Checker<'a> {
         let help = match parameter.ty {
             ParameterType::Artifact(wanted) => self.instead(wanted),
             _ => match literal {
+                Literal::String(text) if parameter.ty == ParameterType::Delta && text.contains(['/', '.']) => {
+                    format!("declare the saved delta first, `let saved = delta({text:?})`, and write `saved` here")
+                }
                 Literal::String(text) => format!("write the name without quotes: `{text}`"),
                 _ => "write the name of one, without quotes".into(),
             },

@@ -44,6 +44,13 @@ impl Value {
         }
     }
 
+    pub fn as_string(&self) -> Option<&str> {
+        match self {
+            Value::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
     pub fn as_name(&self) -> Option<&str> {
         match self {
             Value::Name(value) => Some(value),

@@ -91,6 +91,10 @@ impl Items<'_> {
             Context::Pipeline => self.symbols(|symbol| symbol.kind == SymbolKind::Pipeline),
             Context::Metric(pipeline) => self.metrics(pipeline),
             Context::To => self.add("to", Icon::KEYWORD, "the directory to write to", None, None),
+            Context::As => self.add("as", Icon::KEYWORD, "what to write", None, Some("as adapter".into())),
+            Context::Form => {
+                self.add("adapter", Icon::ENUM_MEMBER, "the delta alone, for `peft` or `adapters`", None, None)
+            }
             Context::Nothing => {}
         }
         self.all
@@ -236,6 +240,9 @@ impl Items<'_> {
             ParameterType::Delta | ParameterType::DeltaName => {
                 self.locals(|local| slots::may_be("delta", local));
                 self.methods(|method| method.kind == Kind::Delta);
+                if *slot.ty == ParameterType::Delta {
+                    self.symbols(|symbol| symbol.artifact == Some(Artifact::Delta));
+                }
             }
             ParameterType::Recipe(_) => {
                 self.locals(|local| slots::may_be("recipe", local));

@@ -38,6 +38,10 @@ pub(super) enum Context<'a> {
     Pipeline,
     /// Behind the dot of `expect`.
     Metric(&'a str),
+    /// Behind the directory of `publish`.
+    As,
+    /// Behind `as` of `publish`.
+    Form,
     /// Behind the pipeline of `publish`.
     To,
     /// Nothing that is known before it is written: a name, a number, text, a comment.
@@ -206,6 +210,8 @@ fn context<'a>(tokens: &[Token<'a>], begins_line: bool) -> Context<'a> {
         [Word("param"), .., Sign('=')] | [Word("expect"), .., Sign('=' | '<' | '>')] => Context::Plain,
         [Word("expect" | "publish")] | [Word("expect"), .., Sign('-')] => Context::Pipeline,
         [Word("publish"), Word(_)] => Context::To,
+        [Word("publish"), Word(_), Word("to"), _] => Context::As,
+        [Word("publish"), .., Word("as")] => Context::Form,
         [.., Word("if" | "not")] => Context::Condition,
         [.., Word("then" | "else")] => Context::Stage,
         // Behind `each(..)` stands what is done for each.

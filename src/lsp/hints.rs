@@ -34,7 +34,8 @@ pub(super) fn short(artifact: Artifact) -> &'static str {
         Artifact::Text => "Text",
         Artifact::Labelled => "Labelled",
         Artifact::Model => "Model",
-        Artifact::Parametrised => "Model + delta",
+        Artifact::Delta => "Delta",
+        Artifact::Parametrised | Artifact::Loaded => "Model + delta",
         Artifact::Models => "Models",
         Artifact::Ensemble => "Ensemble",
     }

@@ -37,10 +37,11 @@ pretraining\": DAPT on text of the domain, TAPT on the task's own texts). It hel
 several tasks can share one adapted model, which is trained once.\n\n\
 All weights train, unless a `peft(..)` stands before it. A model without a masked-LM head gets a new one, and says so.\n\n\
 ```ftp\nlet adapted = base -> adapt(domain, epochs = 3)\n```",
-        input: &[Artifact::Model, Artifact::Parametrised],
+        input: &[Artifact::Model, Artifact::Parametrised, Artifact::Loaded],
         output: Artifact::Model,
         parameters,
         reports: false,
+        saved_as: None,
     }
 }
 

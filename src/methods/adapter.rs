@@ -1,7 +1,7 @@
 //! `adapter`: bottlenecks inside every layer, beside the frozen model.
 
 use super::Method;
-use crate::lang::signature::{Artifact, Kind, Parameter, ParameterType, Signature};
+use crate::lang::signature::{Artifact, Kind, Library, Parameter, ParameterType, Signature};
 use crate::lang::value::Value;
 
 pub(super) const METHOD: Method = Method {
@@ -32,7 +32,7 @@ Matrices start with deviation 0.02, as `adapters` draws them.\n\n\
 Biases start at 0: training starts near the pretrained model, not exactly at it. Learning rates are higher than for full fine-tuning: 1e-4 to 3e-4, or more.\n\n\
 Adapters can't be computed into the model's weights, so they stay beside it: stored as a delta, used by later stages and evaluations, trained by a later \
 stage without `peft`. A later `peft(..)` keeps them as they are; with another `adapter`, the new ones act after the old. Hugging Face directories of plain \
-`transformers` models can't hold them: `publish` says so.\n\n\
+`transformers` models can't hold them: `publish` writes them `as adapter`, for the library `adapters`.\n\n\
 ```ftp\npipeline small = base -> peft(adapter, style = houlsby, activation = gelu) -> finetune(target, learning_rate = 3e-4)\n```",
         input: &[Artifact::Parametrised],
         output: Artifact::Parametrised,
@@ -55,13 +55,33 @@ stage without `peft`. A later `peft(..)` keeps them as they are; with another `a
                 Value::Name("relu".into()),
                 "Between the two maps.",
             ),
+            P::optional(
+                "layer_norms",
+                ParameterType::Bool,
+                Value::None,
+                "Whether the model's norms train too; by default those of `houlsby` do, those of `pfeiffer` do not.",
+            ),
         ],
         reports: false,
+        saved_as: Some(saved_as),
+    }
+}
+
+/// The `seq_bn` and `double_seq_bn` of `adapters`, which have no place for norms.
+fn saved_as(value: &dyn Fn(&str) -> Value) -> Result<Library, [&'static str; 2]> {
+    let houlsby = value("style").as_name() == Some("houlsby");
+    match value("layer_norms") {
+        Value::Bool(false) => Ok(Library::Adapters),
+        Value::None if !houlsby => Ok(Library::Adapters),
+        _ => Err([
+            "a directory of `adapters` has no place for norms that were trained",
+            "leave the norms as they are: `adapter(style = houlsby, layer_norms = false)`",
+        ]),
     }
 }
 
 #[cfg(feature = "train")]
-pub(super) use run::{activation, activation_named};
+pub(super) use run::{WIDTH, activation, activation_named};
 
 #[cfg(feature = "train")]
 mod run {
@@ -70,6 +90,7 @@ mod run {
     use burn::tensor::Tensor;
 
     use crate::hub::tensors::HostTensor;
+    use crate::lang::value::Value;
     use crate::methods::StageFailure;
     use crate::methods::virtual_tokens::free_prefix;
     use crate::nn::delta::SiteDelta;
@@ -79,6 +100,9 @@ mod run {
     use crate::nn::pass::{Pass, site_index};
     use crate::plan::spec::DeltaSpec;
     use crate::random::Key;
+
+    /// Of a delta that was made elsewhere, in place of `reduction_factor` where no factor gives it: the bottleneck's width.
+    pub const WIDTH: &str = "width";
 
     /// One bottleneck. Its maps are `{site}.down` and `{site}.up`.
     #[derive(Debug)]
@@ -98,15 +122,19 @@ mod run {
     }
 
     pub fn trains(spec: &DeltaSpec, _: usize, parameter: &Slot) -> bool {
-        let norms = spec.name("style") == "houlsby" && parameter.part == Part::Encoder && parameter.is_layer_norm();
-        norms || parameter.part == Part::Delta
+        let norms = match spec.parameters.get("layer_norms") {
+            Some(Value::Bool(norms)) => *norms,
+            _ => spec.name("style") == "houlsby",
+        };
+        norms && parameter.part == Part::Encoder && parameter.is_layer_norm() || parameter.part == Part::Delta
     }
 
     pub fn attach(spec: &DeltaSpec, model: &mut Model, seed: u64) -> Result<(), StageFailure> {
         let houlsby = spec.name("style") == "houlsby";
         let activation = activation(spec);
         let hidden = model.hidden_size();
-        let bottleneck = hidden.div_ceil(spec.int("reduction_factor") as usize);
+        let width = spec.optional_int(WIDTH).map(|width| width as usize);
+        let bottleneck = width.unwrap_or_else(|| hidden.div_ceil(spec.int("reduction_factor") as usize));
         let prefix = free_prefix(model, "adapters");
         let norms: Vec<[String; 2]> = model.norms().map(|sites| sites.map(str::to_owned)).collect();
         for (layer, [attention, output]) in norms.into_iter().enumerate() {

@@ -24,6 +24,7 @@ start from each seed's own draw, so a soup over seeds needs enough training for 
         output: Artifact::Model,
         parameters: evaluated(),
         reports: true,
+        saved_as: None,
     }
 }
 

@@ -2,10 +2,13 @@
 
 use indexmap::IndexMap;
 
-use super::bundle::{ATTACHED, Bundle, CONFIG, DELTA, PREPARED, WEIGHTS, deltas_of, stored_tokenizer};
+use super::bundle::{ATTACHED, Bundle, CONFIG, DELTA, PREPARED, TRAINED, WEIGHTS, deltas_of, stored_tokenizer};
+use super::interchange::Apart;
 use crate::hub;
 use crate::hub::tensors::Tensors;
 use crate::lang::world::Digest;
+use crate::nn::models::layout::Part;
+use crate::nn::models::{Head, Model};
 use crate::plan::spec::StageFailure;
 use crate::store::{Store, StoredArtifact};
 
@@ -40,9 +43,43 @@ impl Bases {
                 bundle.lay(artifact)?;
             }
         }
+        // A model of the user's, taken in with a saved delta that is attached to it.
+        if above.is_empty() && artifact.has(PREPARED) {
+            bundle.prepared = hub::read_safetensors(&artifact.path(PREPARED)?)?;
+        }
         bundle.deltas = deltas_of(above.first().unwrap_or(&artifact), ATTACHED);
         bundle.origin = Some(output.clone());
         Ok(bundle)
+    }
+
+    /// A result taken apart: its delta, its configuration, and the model below it. `None` for what is no delta.
+    ///
+    /// # Errors
+    /// As [`Bases::open`].
+    pub fn apart(
+        &mut self,
+        store: &Store,
+        output: &Digest,
+    ) -> Result<Option<(Apart, serde_json::Value, Bundle)>, StageFailure> {
+        let (_, above) = Self::layers(store, output)?;
+        let Some(artifact) = above.iter().find(|artifact| artifact.has(DELTA)) else { return Ok(None) };
+        let below = match &artifact.manifest.base {
+            Some(base) => self.open(store, base)?,
+            None => return Ok(None),
+        };
+        let config = hub::read_json(&artifact.path(CONFIG)?)?;
+        let head = Head::from_config(&config);
+        let task = match &head {
+            Some(Head::Sequence(task)) => Some(task.clone()),
+            _ => None,
+        };
+        let layout = Model::layout_of(&config, head.as_ref().unwrap_or(&Head::MaskedLm))?;
+        let is_head = |name: &String| {
+            layout.slots.iter().any(|slot| slot.name == *name && matches!(slot.part, Part::Head | Part::Pooler))
+        };
+        let (head, own) =
+            hub::read_safetensors(&artifact.path(DELTA)?)?.into_iter().partition(|(name, _)| is_head(name));
+        Ok(Some((Apart { specs: deltas_of(artifact, TRAINED), own, head, task }, config, below)))
     }
 
     /// The digest of the weights that an artifact lies over.

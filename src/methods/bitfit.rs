@@ -24,6 +24,7 @@ The result is stored as a delta: the biases and the head, and the digest of the 
         output: Artifact::Parametrised,
         parameters: vec![],
         reports: false,
+        saved_as: None,
     }
 }
 

@@ -9,12 +9,13 @@ use serde_json::json;
 use super::bases::Bases;
 use super::beside;
 use super::freeze;
+use super::interchange::{self, Apart};
 use super::stage::Stage;
 use crate::data::tokenizer::{self, Tokenizer};
 use crate::event::Notice;
 use crate::hub;
 use crate::hub::tensors::Tensors;
-use crate::lang::world::{Digest, SourceFacts};
+use crate::lang::world::{Digest, SourceFacts, Task};
 use crate::nn::models::layout::{Part, Slot};
 use crate::nn::models::{self, Head, LoadReport, Model};
 use crate::nn::parameters::Weight;
@@ -31,7 +32,10 @@ pub(super) const ATTACHED: &str = "delta";
 /// Values of parameters that the attached deltas will have.
 pub(super) const PREPARED: &str = "prepared.safetensors";
 
-const TRAINED: &str = "trained_delta";
+pub(super) const TRAINED: &str = "trained_delta";
+
+/// What the head of a saved delta answers.
+pub(super) const TASK: &str = "task";
 
 /// A model in host memory.
 #[derive(Clone)]
@@ -55,19 +59,7 @@ impl Bundle {
 
     /// A model from the user's Hugging Face directory, whose files must still be those the plan was made with.
     pub fn from_source(facts: &SourceFacts) -> Result<Self, StageFailure> {
-        for file in &facts.files {
-            if !crate::data::digest::file(&file.path).is_ok_and(|digest| digest == file.digest) {
-                return Err(StageFailure::new(
-                    "ftp::data::changed",
-                    format!("{} changed after the plan was made", file.shown),
-                )
-                .help("run the same command again: it plans with the file as it is now"));
-            }
-        }
-        let first = facts.files.first().and_then(|file| file.path.parent());
-        let directory = first
-            .ok_or_else(|| StageFailure::new("ftp::stage::empty_model", "the model's directory holds no files"))?;
-        Self::from_directory(directory)
+        Self::from_directory(directory_of(facts)?)
     }
 
     /// A model from a Hugging Face directory.
@@ -86,16 +78,36 @@ impl Bundle {
     /// Lays a delta over the model it changes: its tensors, and what is computed into the weights.
     pub(super) fn lay(&mut self, artifact: &StoredArtifact) -> Result<(), StageFailure> {
         let config = hub::read_json(&artifact.path(CONFIG)?)?;
+        self.lay_over(config, hub::read_safetensors(&artifact.path(DELTA)?)?, &deltas_of(artifact, TRAINED))
+    }
+
+    /// Lays a delta over the model: the configuration and the tensors of the model with it.
+    pub(super) fn lay_over(
+        &mut self,
+        config: serde_json::Value,
+        changed: Tensors,
+        specs: &[DeltaSpec],
+    ) -> Result<(), StageFailure> {
         models::keep_layers(&mut self.config, &mut self.tensors, models::layers(&config)?)?;
         self.config = config;
         models::drop_head(&mut self.tensors);
-        self.tensors.extend(hub::read_safetensors(&artifact.path(DELTA)?)?);
-        for spec in deltas_of(artifact, TRAINED) {
-            if let Some(fold) = known_delta(&spec)?.fold {
-                fold(&spec, &mut self.tensors)?;
+        self.tensors.extend(changed);
+        for spec in specs {
+            if let Some(fold) = known_delta(spec)?.fold {
+                fold(spec, &mut self.tensors)?;
             }
         }
         Ok(())
+    }
+
+    /// Takes off a saved delta that `peft` attached, with what its head answers; `None` where nothing is attached.
+    pub(super) fn take_attached(&mut self, task: Option<Task>) -> Result<Option<Apart>, StageFailure> {
+        if self.deltas.is_empty() {
+            return Ok(None);
+        }
+        let specs = std::mem::take(&mut self.deltas);
+        let (head, own) = std::mem::take(&mut self.prepared).into_iter().partition(|(name, _)| on_top(name));
+        Ok(Some(Apart { specs, own, head, task }))
     }
 
     /// Writes everything into a directory `transformers` loads; returns the names of the files.
@@ -118,7 +130,7 @@ impl Bundle {
                 spec.method
             );
             return Err(StageFailure::new("ftp::publish::delta_beside", message).help(
-                "take the `publish` of this pipeline out, or train with a delta that becomes part of the weights: `lora`, `ia3`, `bitfit`",
+                "publish it `as adapter`, for `peft` or `adapters`, or train with a delta that becomes part of the weights: `lora`, `ia3`, `bitfit`",
             ));
         }
         let Some(head) = Head::from_config(&self.config) else { return Ok(self) };
@@ -127,13 +139,38 @@ impl Bundle {
     }
 }
 
+/// The directory of a source's files, which must still be those the plan was made with.
+fn directory_of(facts: &SourceFacts) -> Result<&Path, StageFailure> {
+    for file in &facts.files {
+        if !crate::data::digest::file(&file.path).is_ok_and(|digest| digest == file.digest) {
+            return Err(StageFailure::new(
+                "ftp::data::changed",
+                format!("{} changed after the plan was made", file.shown),
+            )
+            .help("run the same command again: it plans with the file as it is now"));
+        }
+    }
+    let first = facts.files.first().and_then(|file| file.path.parent());
+    first.ok_or_else(|| StageFailure::new("ftp::stage::empty_model", "the directory holds no files"))
+}
+
+/// Whether a tensor that came with a saved delta stands on top of the encoder.
+fn on_top(name: &str) -> bool {
+    models::is_task_head(name) || name.contains(".pooler.")
+}
+
+/// A delta needs a model in the store to lie over.
+pub(super) fn not_stored(what: &str) -> StageFailure {
+    StageFailure::new("ftp::stage::missing_input", format!("{what} is no result of the store"))
+}
+
 pub(super) fn deltas_of(artifact: &StoredArtifact, key: &str) -> Vec<DeltaSpec> {
     let told = artifact.manifest.summary.get(key).cloned().unwrap_or_default();
     serde_json::from_value(if told.is_object() { json!([told]) } else { told }).unwrap_or_default()
 }
 
 /// As [`deltas_of`] reads it.
-fn described(deltas: &[DeltaSpec]) -> serde_json::Value {
+pub(super) fn described(deltas: &[DeltaSpec]) -> serde_json::Value {
     match deltas {
         [one] => json!(one),
         several => json!(several),
@@ -255,7 +292,10 @@ pub(super) fn choose_trainable(
     for spec in &bundle.deltas {
         freeze::attach(spec, model, seed)?;
     }
-    take(model, &bundle.prepared)?;
+    // A saved delta brings its head, in whose place a new one is trained, and perhaps a pooler, which trains on.
+    let mut prepared = bundle.prepared.clone();
+    prepared.retain(|name, _| !on_top(name) || !models::is_task_head(name) && model.parameters.contains_key(name));
+    take(model, &prepared)?;
     let layers = model.layers();
     let is_new = |slot: &Slot| slot.part == Part::Head || new.contains(&slot.name);
     let mut trained: IndexSet<String> = IndexSet::new();
@@ -274,7 +314,8 @@ pub(super) fn choose_trainable(
         }
         trained.extend(own.into_iter().map(|slot| slot.name.clone()));
     }
-    model.train_only(|slot| trained.contains(&slot.name) || is_new(slot));
+    let prepared_pooler = |slot: &Slot| slot.part == Part::Pooler && prepared.contains_key(&slot.name);
+    model.train_only(|slot| trained.contains(&slot.name) || is_new(slot) || prepared_pooler(slot));
     Ok(())
 }
 
@@ -299,8 +340,12 @@ pub(super) fn encoder_names(config: &serde_json::Value) -> Result<Vec<String>, S
 }
 
 /// The run of `peft`: the model stays where it is; the artifact only says which delta trains next. A model that comes from
-/// the user's directory is taken into the store here, so that the delta can point at it for good.
+/// the user's directory is taken into the store here, so that the delta can point at it for good. A saved delta is taken
+/// into the store with it.
 pub(super) fn parametrise(stage: &Stage) -> Result<Outcome, StageFailure> {
+    if stage.has(SAVED) {
+        return attach_saved(stage);
+    }
     let deltas = freeze::into_others(&stage.spec.deltas);
     if deltas.is_empty() {
         let message = format!("{} was started without its delta method", stage.spec.label);
@@ -313,6 +358,25 @@ pub(super) fn parametrise(stage: &Stage) -> Result<Outcome, StageFailure> {
     };
     let summary = json!({ ATTACHED: described(&deltas) });
     Ok(Outcome { files, base: bundle.origin, summary, notices: vec![] })
+}
+
+/// The slot of `peft` that a saved delta fills.
+const SAVED: &str = "method";
+
+fn attach_saved(stage: &Stage) -> Result<Outcome, StageFailure> {
+    let bundle = stage.model()?;
+    stage.activity("reading the saved delta");
+    let (apart, found) = interchange::read(directory_of(stage.source(SAVED)?)?, &bundle)?;
+    let mut notices = vec![];
+    found.into_iter().for_each(|notice| stage.notice(&mut notices, notice));
+    let mut files = match &bundle.origin {
+        Some(_) => vec![],
+        None => bundle.save(&stage.spec.attempt)?,
+    };
+    hub::write_safetensors(&stage.file(PREPARED), &apart.tensors())?;
+    files.push(PREPARED.into());
+    let summary = json!({ ATTACHED: described(&apart.specs), TASK: apart.task });
+    Ok(Outcome { files, base: bundle.origin, summary, notices })
 }
 
 /// How much of a model trained, for reports.

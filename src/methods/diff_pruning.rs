@@ -87,6 +87,7 @@ columns and values of what differs, row by row: 8 bytes a number. In training it
             ),
         ],
         reports: false,
+        saved_as: None,
     }
 }
 

@@ -23,6 +23,7 @@ they know the same labels in the same order. An ensemble ends its pipeline: it i
         output: Artifact::Ensemble,
         parameters: evaluated(),
         reports: true,
+        saved_as: None,
     }
 }
 

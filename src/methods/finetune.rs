@@ -22,10 +22,11 @@ fn signature() -> Signature {
 The parameters from `layer_decay` on are for small sets, on which fine-tuning may fail with one seed and succeed with the next; docs/stability.md has their formulas and \
 the recipes they come from.\n\n\
 ```ftp\npipeline small = base -> peft(bitfit) -> finetune(target, epochs = 5, learning_rate = 1e-3)\nexpect small.accuracy >= 0.8\n```",
-        input: &[Artifact::Model, Artifact::Parametrised],
+        input: &[Artifact::Model, Artifact::Parametrised, Artifact::Loaded],
         output: Artifact::Model,
         parameters: [supervised("target", "The set to learn, with its splits."), stability()].concat(),
         reports: true,
+        saved_as: None,
     }
 }
 

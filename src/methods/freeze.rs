@@ -31,6 +31,7 @@ pipeline top   = base -> peft(freeze, layers = 6) -> finetune(target)\n```",
             "Layers that stay as they are, counted from the bottom; the embeddings do in any case.",
         )],
         reports: false,
+        saved_as: None,
     }
 }
 

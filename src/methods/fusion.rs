@@ -31,6 +31,7 @@ pipeline fused     = [inference, sentiment] -> fusion -> finetune(target, learni
         output: Artifact::Parametrised,
         parameters: vec![],
         reports: false,
+        saved_as: None,
     }
 }
 
@@ -43,7 +44,7 @@ mod run {
 
     use crate::hub::tensors::{HostTensor, Tensors};
     use crate::lang::value::Value;
-    use crate::methods::adapter::activation_named;
+    use crate::methods::adapter::{WIDTH, activation_named};
     use crate::methods::bases::Bases;
     use crate::methods::bundle::{self, Bundle};
     use crate::methods::stage::Stage;
@@ -173,7 +174,7 @@ mod run {
             if crate::methods::freeze::layers(spec).is_some() {
                 return Err(differs("has an adapter that was kept out of some layers"));
             }
-            if spec.method != "adapter" || spec.name("style") != "pfeiffer" {
+            if spec.method != "adapter" || spec.name("style") != "pfeiffer" || spec.optional_int(WIDTH).is_some() {
                 return Err(differs("has another delta beside it than an adapter of the `pfeiffer` style"));
             }
             let own = |name: &str| name.strip_prefix("adapters.0.").map(|rest| rest.replace(".output.", "."));

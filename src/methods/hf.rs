@@ -35,6 +35,7 @@ on it is those files or an error. The key of a result knows the files only, not 
             ),
         ],
         reports: false,
+        saved_as: None,
     }
 }
 

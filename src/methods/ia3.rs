@@ -1,7 +1,8 @@
 //! `ia3`: learned scales of keys, values and the feed-forward's inner activations.
 
 use super::Method;
-use crate::lang::signature::{Artifact, Kind, Signature};
+use crate::lang::signature::{Artifact, Kind, Library, Signature};
+use crate::lang::value::Value;
 
 pub(super) const METHOD: Method = Method {
     signature,
@@ -26,14 +27,23 @@ activations of the feed-forward, element by element: `softmax(q (l_k k)^T) (l_v 
 from the pretrained model. They are `2 d + ff` numbers a layer: 55,296 for BERT-base, 0.05 % of the model. Learning rates are higher than for full \
 fine-tuning: the paper's is 3e-3.\n\n\
 The result is stored as a delta: the scales and the head, and the digest of the model they belong to. Publishing, predicting and later stages use a model \
-of the usual shape: scales multiply the rows of the keys' and values' maps and the columns of the second map of the feed-forward.\n\n\
+of the usual shape: scales multiply the rows of the keys' and values' maps and the columns of the second map of the feed-forward. `publish .. as adapter` writes them apart, for `peft`.\n\n\
 ```ftp\npipeline small = base -> peft(ia3) -> finetune(target, learning_rate = 3e-3)\n```",
         input: &[Artifact::Parametrised],
         output: Artifact::Parametrised,
         parameters: vec![],
         reports: false,
+        saved_as: Some(saved_as),
     }
 }
+
+/// What `peft` calls (IA)^3.
+fn saved_as(_: &dyn Fn(&str) -> Value) -> Result<Library, [&'static str; 2]> {
+    Ok(Library::Peft)
+}
+
+#[cfg(feature = "train")]
+pub(super) use run::{SCALED_INPUTS, SCALED_OUTPUTS};
 
 #[cfg(feature = "train")]
 mod run {
@@ -48,6 +58,11 @@ mod run {
     use crate::nn::models::layout::{Map, Role};
     use crate::nn::pass::Pass;
     use crate::plan::spec::DeltaSpec;
+
+    /// Of a delta that was made elsewhere, in place of those of the paper: the modules whose outputs are scaled, and those
+    /// whose inputs are.
+    pub const SCALED_OUTPUTS: &str = "scaled_outputs";
+    pub const SCALED_INPUTS: &str = "scaled_inputs";
 
     /// Multiplies what a map gives by `l` `[out, 1]`: the shape `peft` stores.
     #[derive(Debug)]
@@ -73,18 +88,28 @@ mod run {
         format!("{site}.ia3_l")
     }
 
-    pub fn attach(_: &DeltaSpec, model: &mut Model, _: u64) -> Result<(), StageFailure> {
+    pub fn attach(spec: &DeltaSpec, model: &mut Model, _: u64) -> Result<(), StageFailure> {
+        let named = spec.strings(SCALED_OUTPUTS).zip(spec.strings(SCALED_INPUTS));
         let weights = model.layout().slots.iter().filter(|slot| slot.role == Role::Weight);
         let maps: Vec<(String, Map, [usize; 2])> = weights
             .filter_map(|slot| {
                 Some((slot.name.strip_suffix(".weight")?.to_owned(), slot.map?, [slot.shape[0], slot.shape[1]]))
             })
             .collect();
+        let known = |site: &&&str| !maps.iter().any(|(name, ..)| name == **site);
+        if let Some(site) = named.iter().flat_map(|(outputs, inputs)| outputs.iter().chain(inputs)).find(known) {
+            let message = format!("the delta scales `{site}`, which the model does not have");
+            return Err(StageFailure::new("ftp::peft::incomplete_delta", message));
+        }
         for (site, map, [outputs, inputs]) in maps {
-            let (shape, delta): (_, Arc<dyn SiteDelta>) = match map {
-                Map::Key | Map::Value => (vec![outputs, 1], Arc::new(Outputs)),
-                Map::Output => (vec![1, inputs], Arc::new(Inputs)),
-                Map::Query | Map::AttentionOutput | Map::Intermediate => continue,
+            let (scales_outputs, scales_inputs) = match &named {
+                None => (matches!(map, Map::Key | Map::Value), map == Map::Output),
+                Some((outputs, inputs)) => (outputs.contains(&site.as_str()), inputs.contains(&site.as_str())),
+            };
+            let (shape, delta): (_, Arc<dyn SiteDelta>) = match (scales_outputs, scales_inputs) {
+                (true, _) => (vec![outputs, 1], Arc::new(Outputs)),
+                (_, true) => (vec![1, inputs], Arc::new(Inputs)),
+                _ => continue,
             };
             let ones = HostTensor { data: vec![1.0; shape.iter().product()], shape };
             model.add_parameter(name(&site), Role::Weight, &ones);
@@ -121,7 +146,7 @@ mod run {
 #[cfg(all(test, feature = "train"))]
 mod tests {
     use super::super::oracle;
-    use crate::lang::value::Value;
+    use super::Value;
     use crate::nn::models::layout::Part;
 
     #[test]

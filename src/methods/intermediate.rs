@@ -19,10 +19,11 @@ fn signature() -> Signature {
         docs: "Behavioural fine-tuning: supplementary training on a labelled task that teaches what the target needs (Phang et al. 2018, \
 STILTs; natural language inference is the best all-rounder). Its head is dropped when the next stage brings its own labels, and the report says so.\n\n\
 ```ftp\npipeline chain = base -> intermediate(task = mnli) -> finetune(target)\n```",
-        input: &[Artifact::Model, Artifact::Parametrised],
+        input: &[Artifact::Model, Artifact::Parametrised, Artifact::Loaded],
         output: Artifact::Model,
         parameters: supervised("task", "The intermediate task."),
         reports: true,
+        saved_as: None,
     }
 }
 

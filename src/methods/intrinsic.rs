@@ -58,6 +58,7 @@ scales and the head; the rest comes from the seed.\n\n\
             ),
         ],
         reports: false,
+        saved_as: None,
     }
 }
 

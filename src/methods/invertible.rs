@@ -1,7 +1,7 @@
 //! `invertible`: a reversible change of the embeddings, undone before words are predicted.
 
 use super::Method;
-use crate::lang::signature::{Artifact, Kind, Parameter, ParameterType, Signature};
+use crate::lang::signature::{Artifact, Kind, Library, Parameter, ParameterType, Signature};
 use crate::lang::value::Value;
 
 pub(super) const METHOD: Method = Method {
@@ -39,8 +39,17 @@ language's adapters in its place. First values are those of `adapters`: deviatio
             ),
         ],
         reports: false,
+        saved_as: Some(saved_as),
     }
 }
+
+/// The `inv_adapter` of `adapters`, which calls it NICE.
+fn saved_as(_: &dyn Fn(&str) -> Value) -> Result<Library, [&'static str; 2]> {
+    Ok(Library::Adapters)
+}
+
+#[cfg(feature = "train")]
+pub(super) use run::WIDTH;
 
 #[cfg(feature = "train")]
 mod run {
@@ -58,6 +67,9 @@ mod run {
     use crate::nn::models::layout::Role;
     use crate::nn::pass::Pass;
     use crate::plan::spec::DeltaSpec;
+
+    /// Of a delta that was made elsewhere, in place of `reduction_factor` where no factor gives it: the bottlenecks' width.
+    pub const WIDTH: &str = "width";
 
     /// Standard deviation of first weights.
     const DEVIATION: f32 = 0.02;
@@ -123,7 +135,8 @@ mod run {
             return Err(StageFailure::new("ftp::peft::odd_size", message).help("leave `invertible` out for this model"));
         }
         let (half, prefix) = (hidden / 2, free_prefix(model, "invertibles"));
-        let bottleneck = half.div_ceil(spec.int("reduction_factor") as usize);
+        let width = spec.optional_int(WIDTH).map(|width| width as usize);
+        let bottleneck = width.unwrap_or_else(|| half.div_ceil(spec.int("reduction_factor") as usize));
         for which in ["f", "g"] {
             for (map, shape) in [("down", [bottleneck, half]), ("up", [half, bottleneck])] {
                 let name = format!("{prefix}{which}.{map}.weight");

@@ -29,5 +29,6 @@ where there is one way to read the files; otherwise the error lists the columns 
         output: Artifact::Labelled,
         parameters,
         reports: false,
+        saved_as: None,
     }
 }

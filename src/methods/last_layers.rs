@@ -31,6 +31,7 @@ pipeline top   = base -> peft(last_layers, layers = 2) -> finetune(target)\n```"
             "Layers that train, counted from the top.",
         )],
         reports: false,
+        saved_as: None,
     }
 }
 

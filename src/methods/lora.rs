@@ -1,7 +1,7 @@
 //! `lora`: low-rank updates beside frozen linear maps.
 
 use super::Method;
-use crate::lang::signature::{Artifact, Kind, Parameter, ParameterType, Signature};
+use crate::lang::signature::{Artifact, Kind, Library, Parameter, ParameterType, Signature};
 use crate::lang::value::Value;
 
 pub(super) const METHOD: Method = Method {
@@ -31,7 +31,7 @@ Three refinements, each for itself or together. `use_rslora` scales by `alpha / 
 rate of `A` (LoRA+, Hayou et al. 2024, arXiv 2402.12354). `use_dora` (DoRA, Liu et al. 2024, arXiv 2402.09353) takes direction and magnitude of each row of a map \
 apart: `W' = m (W + s B A) / |W + s B A|`, where `m` `[out]` trains too and starts as the rows' norms, `|W|`; the denominator counts as a constant in gradients.\n\n\
 The result is stored as a delta: `A`, `B` (and `m`) and the head, and the digest of the model they belong to. Publishing, predicting and later stages use the sum \
-`W + s B A`, a model of the usual shape.\n\n\
+`W + s B A`, a model of the usual shape; `publish .. as adapter` writes it apart, for `peft`.\n\n\
 ```ftp\npipeline small = base -> peft(lora, rank = 8, alpha = 16) -> finetune(target, learning_rate = 5e-4)\n```",
         input: &[Artifact::Parametrised],
         output: Artifact::Parametrised,
@@ -75,8 +75,17 @@ The result is stored as a delta: `A`, `B` (and `m`) and the head, and the digest
             ),
         ],
         reports: false,
+        saved_as: Some(saved_as),
     }
 }
+
+/// What `peft` calls LoRA.
+fn saved_as(_: &dyn Fn(&str) -> Value) -> Result<Library, [&'static str; 2]> {
+    Ok(Library::Peft)
+}
+
+#[cfg(feature = "train")]
+pub(super) use run::{SITES, targets};
 
 #[cfg(feature = "train")]
 mod run {
@@ -89,7 +98,7 @@ mod run {
     use crate::methods::StageFailure;
     use crate::nn::delta::SiteDelta;
     use crate::nn::models::Model;
-    use crate::nn::models::layout::{Map, Role};
+    use crate::nn::models::layout::{Layout, Map, Role, Slot};
     use crate::nn::pass::{Pass, site_index};
     use crate::plan::spec::DeltaSpec;
     use crate::random::Key;
@@ -98,6 +107,9 @@ mod run {
     const B: &str = "lora_B.weight";
     /// `[out]`
     const MAGNITUDE: &str = "lora_magnitude_vector";
+
+    /// Of a delta that was made elsewhere, in place of `target`: the names of its modules.
+    pub const SITES: &str = "sites";
 
     /// Of a row that is zero, so that it stays zero.
     const SMALLEST_NORM: f32 = 1e-12;
@@ -151,22 +163,35 @@ mod run {
         (spec.float("alpha") / if spec.bool("use_rslora") { rank.sqrt() } else { rank }) as f32
     }
 
-    pub fn attach(spec: &DeltaSpec, model: &mut Model, seed: u64) -> Result<(), StageFailure> {
-        let targets: &[Map] = match spec.name("target") {
+    /// The modules that have an update, with the shapes of their weights `[out, in]`.
+    fn sites(spec: &DeltaSpec, layout: &Layout) -> Result<Vec<(String, [usize; 2])>, StageFailure> {
+        let own = |slot: &Slot| Some((slot.name.strip_suffix(".weight")?.to_owned(), [slot.shape[0], slot.shape[1]]));
+        let weights = || layout.slots.iter().filter(|slot| slot.role == Role::Weight);
+        let Some(named) = spec.strings(SITES) else {
+            let targets = targets(spec.name("target"));
+            return Ok(weights()
+                .filter(|slot| slot.map.is_some_and(|map| targets.contains(&map)))
+                .filter_map(own)
+                .collect());
+        };
+        let find = |site: &&str| weights().filter_map(own).find(|(name, _)| name == site);
+        named.iter().map(|site| find(site).ok_or_else(|| incomplete(site))).collect()
+    }
+
+    /// The maps of every layer that `target` stands for.
+    pub fn targets(target: &str) -> &'static [Map] {
+        match target {
             "query_value" => &[Map::Query, Map::Value],
             "attention" => &[Map::Query, Map::Key, Map::Value, Map::AttentionOutput],
             _ => &Map::ALL,
-        };
+        }
+    }
+
+    pub fn attach(spec: &DeltaSpec, model: &mut Model, seed: u64) -> Result<(), StageFailure> {
         let rank = spec.int("rank") as usize;
         let (scale, dropout, dora) = (scale(spec), spec.float("dropout") as f32, spec.bool("use_dora"));
         let delta = Arc::new(LowRank { scale, dropout, dora });
-        let maps: Vec<(String, [usize; 2])> = model
-            .layout()
-            .slots
-            .iter()
-            .filter(|slot| slot.role == Role::Weight && slot.map.is_some_and(|map| targets.contains(&map)))
-            .filter_map(|slot| Some((slot.name.strip_suffix(".weight")?.to_owned(), [slot.shape[0], slot.shape[1]])))
-            .collect();
+        let maps = sites(spec, model.layout())?;
         for (site, [outputs, inputs]) in maps {
             let (a, b) = (format!("{site}.{A}"), format!("{site}.{B}"));
             let (key, bound) = (Key::new(seed, "init").at(site_index(&a)), 1.0 / (inputs as f32).sqrt());

@@ -10,6 +10,8 @@ mod beside;
 #[cfg(feature = "train")]
 pub mod bundle;
 #[cfg(feature = "train")]
+pub mod interchange;
+#[cfg(feature = "train")]
 mod panel;
 mod parameters;
 #[cfg(feature = "train")]
@@ -30,8 +32,10 @@ mod adapt;
 mod adapter;
 mod average;
 mod bitfit;
+mod delta;
 mod diff_pruning;
 mod ensemble;
+mod evaluate;
 mod finetune;
 mod freeze;
 mod fusion;
@@ -137,6 +141,7 @@ const METHODS: &[Method] = &[
     labelled::METHOD,
     pairs::METHOD,
     hf::METHOD,
+    delta::METHOD,
     pretrain::METHOD,
     adapt::METHOD,
     intermediate::METHOD,
@@ -146,6 +151,7 @@ const METHODS: &[Method] = &[
     select::METHOD,
     average::METHOD,
     ensemble::METHOD,
+    evaluate::METHOD,
     swap::METHOD,
     fusion::METHOD,
     bitfit::METHOD,

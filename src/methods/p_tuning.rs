@@ -1,7 +1,7 @@
 //! `p_tuning`: virtual tokens that a small network makes.
 
 use super::Method;
-use crate::lang::signature::{Artifact, Kind, Parameter, ParameterType, Signature};
+use crate::lang::signature::{Artifact, Kind, Library, Parameter, ParameterType, Signature};
 use crate::lang::value::Value;
 
 pub(super) const METHOD: Method = Method {
@@ -34,7 +34,13 @@ under `prompt`. The result holds the encoder too, so that a later stage can go o
             ),
         ],
         reports: false,
+        saved_as: Some(saved_as),
     }
+}
+
+/// What `peft` calls P-tuning.
+fn saved_as(_: &dyn Fn(&str) -> Value) -> Result<Library, [&'static str; 2]> {
+    Ok(Library::Peft)
 }
 
 #[cfg(feature = "train")]

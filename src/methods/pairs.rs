@@ -29,5 +29,6 @@ fn signature() -> Signature {
         output: Artifact::Labelled,
         parameters,
         reports: false,
+        saved_as: None,
     }
 }

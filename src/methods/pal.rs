@@ -41,6 +41,7 @@ The layers stay beside their model, as with `adapter`; `publish` refuses them.\n
             ),
         ],
         reports: false,
+        saved_as: None,
     }
 }
 

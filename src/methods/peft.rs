@@ -19,6 +19,7 @@ fn signature() -> Signature {
 theta_pretrained + delta. The first argument names the delta method; further arguments are that method's.\n\n\
 Several deltas train together in a `stack(..)`, each with its own arguments; all that they train is stored as one delta. They act in the order in which `ftp methods` \
 lists them, however they are written, so that equal stacks have equal results. A method can be in a stack once, and `last_layers` stands alone. `freeze(layers = 6)` keeps the others out of the lowest layers.\n\n\
+A saved delta, `delta(\"..\")`, is attached with its values: the next training stage trains it further, and `evaluate` uses it as it is.\n\n\
 ```ftp\npipeline small = base -> peft(bitfit) -> finetune(target)\n\
 pipeline both  = base -> peft(stack(lora(rank = 4), bitfit)) -> finetune(target, learning_rate = 5e-4)\n```",
         input: &[Artifact::Model],
@@ -27,11 +28,12 @@ pipeline both  = base -> peft(stack(lora(rank = 4), bitfit)) -> finetune(target,
             Parameter::required(
                 "method",
                 ParameterType::Delta,
-                "The delta method: `bitfit`, `lora`, `last_layers`; or several, `stack(lora, bitfit)`.",
+                "The delta method: `bitfit`, `lora`, `last_layers`; several, `stack(lora, bitfit)`; or the name of a saved delta.",
             )
             .positional(),
         ],
         reports: false,
+        saved_as: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! `prefix`: trained keys and values before those of every text, in every layer.
 
 use super::Method;
-use crate::lang::signature::{Artifact, Kind, Parameter, ParameterType, Signature};
+use crate::lang::signature::{Artifact, Kind, Library, Parameter, ParameterType, Signature};
 use crate::lang::value::Value;
 
 pub(super) const METHOD: Method = Method {
@@ -23,7 +23,7 @@ and 20 tokens, 0.3 % of the model. Learning rates: 5e-3 to 2e-2, with `prefix_pr
 layers' keys and values. The result holds that network too.\n\n\
 First values are those of `peft`: N(0, 1), maps uniform in +-1 / sqrt(in). As there, and in `transformers` behind a cache, a text's positions begin after the virtual tokens, so the \
 longest text is shorter by as many. In a packed batch the keys and values are put before each text's own; queries stay as they are.\n\n\
-The prefix stays beside its model, as with `adapter`; `publish` refuses it.\n\n\
+The prefix stays beside its model, as with `adapter`; `publish` writes it `as adapter`, for `peft`.\n\n\
 ```ftp\npipeline small = base -> peft(prefix, num_virtual_tokens = 20) -> finetune(target, learning_rate = 1e-2)\n```",
         input: &[Artifact::Parametrised],
         output: Artifact::Parametrised,
@@ -43,7 +43,13 @@ The prefix stays beside its model, as with `adapter`; `publish` refuses it.\n\n\
             ),
         ],
         reports: false,
+        saved_as: Some(saved_as),
     }
+}
+
+/// What `peft` calls prefix tuning.
+fn saved_as(_: &dyn Fn(&str) -> Value) -> Result<Library, [&'static str; 2]> {
+    Ok(Library::Peft)
 }
 
 #[cfg(feature = "train")]

@@ -76,6 +76,7 @@ and alphabets nobody pretrained, or for symbols that are not language.\n\n\
         output: Artifact::Model,
         parameters,
         reports: false,
+        saved_as: None,
     }
 }
 

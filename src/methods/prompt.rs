@@ -1,7 +1,7 @@
 //! `prompt`: trained embeddings before every text.
 
 use super::Method;
-use crate::lang::signature::{Artifact, Kind, Parameter, ParameterType, Signature};
+use crate::lang::signature::{Artifact, Kind, Library, Parameter, ParameterType, Signature};
 use crate::lang::value::Value;
 
 pub(super) const METHOD: Method = Method {
@@ -22,7 +22,7 @@ model stays as it is. They are `P d` numbers: 15,360 for BERT-base and 20 tokens
 Virtual tokens have positions and belong to the first text, as `peft` has it: the longest text is shorter by so many tokens, and a classification head reads the first virtual \
 token where it read the first token. In a packed batch they are rows of their own at each text's start.\n\n\
 No weights of the usual shape compute the same, so the prompt stays beside its model, as with `adapter`: stored as a delta, used by later stages and evaluations; `publish` \
-refuses it. `last_layers` can't follow.\n\n\
+writes it `as adapter`, for `peft`. `last_layers` can't follow.\n\n\
 ```ftp\npipeline small = base -> peft(prompt, num_virtual_tokens = 20) -> finetune(target, learning_rate = 2e-2)\n```",
         input: &[Artifact::Parametrised],
         output: Artifact::Parametrised,
@@ -36,7 +36,13 @@ refuses it. `last_layers` can't follow.\n\n\
             ),
         ],
         reports: false,
+        saved_as: Some(saved_as),
     }
+}
+
+/// What `peft` calls prompt tuning.
+fn saved_as(_: &dyn Fn(&str) -> Value) -> Result<Library, [&'static str; 2]> {
+    Ok(Library::Peft)
 }
 
 #[cfg(feature = "train")]

@@ -45,6 +45,7 @@ stopped has no results. Which were kept is stored like any result. `keep` counts
             ),
         ],
         reports: true,
+        saved_as: None,
     }
 }
 

@@ -30,6 +30,7 @@ Reporting the best of many seeds flatters a method: compare it with the best of 
             "What to choose by, on the dev split; by default accuracy, for a regression Pearson's correlation.",
         )],
         reports: true,
+        saved_as: None,
     }
 }
 

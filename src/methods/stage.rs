@@ -10,7 +10,7 @@ use crate::data::set::LabelledSet;
 use crate::data::tokenizer::{Encoded, Tokenizer};
 use crate::event::{Event, Notice};
 use crate::lang::value::Value;
-use crate::lang::world::Digest;
+use crate::lang::world::{Digest, SourceFacts, Task};
 use crate::nn::models::Model;
 use crate::nn::parameters::Parameters;
 use crate::plan::spec::{Input, StageFailure, StageSpec};
@@ -187,6 +187,25 @@ impl Stage<'_> {
     fn named(&self, kind: &str, slots: &[&str], others: &[&str]) -> String {
         let inputs: Vec<Option<&Input>> = slots.iter().map(|slot| self.spec.inputs.get(*slot)).collect();
         format!("{kind} {}", serde_json::json!([inputs, others]))
+    }
+
+    /// The files of a source.
+    pub fn source(&self, slot: &str) -> Result<&SourceFacts, StageFailure> {
+        match self.input(slot)? {
+            Input::Source { facts, .. } => Ok(facts),
+            Input::Artifact { .. } => Err(unexpected(slot, "a source")),
+        }
+    }
+
+    /// What the head of a saved delta answers that was attached to a model.
+    pub fn task_of(&self, slot: &str) -> Result<Option<Task>, StageFailure> {
+        match self.input(slot)? {
+            Input::Source { .. } => Ok(None),
+            Input::Artifact { output } => {
+                let told = self.store.artifact(output)?.manifest.summary[super::bundle::TASK].clone();
+                Ok(serde_json::from_value(told).unwrap_or_default())
+            }
+        }
     }
 
     /// The models of a list left of the arrow.

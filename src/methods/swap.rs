@@ -33,6 +33,7 @@ pipeline zero_shot = task -> swap(german, target)\n```",
         output: Artifact::Model,
         parameters: [vec![adapters.positional()], evaluated()].concat(),
         reports: true,
+        saved_as: None,
     }
 }
 

@@ -28,5 +28,6 @@ fn signature() -> Signature {
         output: Artifact::Text,
         parameters,
         reports: false,
+        saved_as: None,
     }
 }

@@ -58,6 +58,14 @@ impl DeltaSpec {
         self.parameters.get(name) == Some(&Value::Bool(true))
     }
 
+    /// A list of strings; `None` where the parameter is none.
+    pub fn strings(&self, name: &str) -> Option<Vec<&str>> {
+        match self.parameters.get(name) {
+            Some(Value::List(values)) => Some(values.iter().filter_map(Value::as_string).collect()),
+            _ => None,
+        }
+    }
+
     pub fn name(&self, name: &str) -> &str {
         self.parameters.get(name).and_then(Value::as_name).unwrap_or_default()
     }

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use super::origin::Origin;
 use super::text;
 use crate::event::Notice;
-use crate::lang::ir::{Fold, Node, Program};
+use crate::lang::ir::{Fold, Form, Node, Program};
 use crate::lang::metric;
 use crate::lang::signature::{Artifact, Registry};
 use crate::plan::{Plan, StageInput, reproduce};
@@ -21,6 +21,8 @@ pub struct Card<'a> {
     pub registry: &'a Registry,
     /// Index into [`Program::pipelines`].
     pub pipeline: usize,
+    /// What is published.
+    pub form: &'a Form,
     /// The result of each stage of the plan, as far as it is known.
     pub result: &'a dyn Fn(usize) -> Option<&'a Manifest>,
 }
@@ -74,7 +76,11 @@ impl Card<'_> {
     }
 
     fn front_matter(&self, origin: &Origin, summary: &Json, last: usize) -> String {
-        let mut out = String::from("---\nlibrary_name: transformers\n");
+        let library = match self.form {
+            Form::Model => "transformers",
+            Form::Adapter { library, .. } => library.name(),
+        };
+        let mut out = format!("---\nlibrary_name: {library}\n");
         let task = match summary["objective"].as_str() {
             Some("sequence") => Some("text-classification"),
             Some("masked_lm") => Some("fill-mask"),

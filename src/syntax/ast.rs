@@ -146,11 +146,13 @@ pub struct Measure {
     pub span: Span,
 }
 
-/// `publish small to "out/small"`.
+/// `publish small to "out/small"`, `publish small to "out/small" as adapter`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Publish {
     pub pipeline: Name,
     pub directory: Value,
+    /// What it is written as.
+    pub form: Option<Name>,
     pub span: Span,
 }
 

@@ -186,7 +186,15 @@ impl Builder {
                     span,
                 })
             }
-            _ => Statement::Publish(Publish { pipeline: self.name(&next()), directory: self.value(next()), span }),
+            _ => {
+                let (pipeline, directory) = (self.name(&next()), self.value(next()));
+                Statement::Publish(Publish {
+                    pipeline,
+                    directory,
+                    form: parts.next().map(|form| self.name(&form)),
+                    span,
+                })
+            }
         }
     }
 

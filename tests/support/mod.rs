@@ -3,7 +3,9 @@
 
 use std::path::PathBuf;
 
-use ftp::lang::signature::{Artifact, Class, Default, Kind, Parameter, ParameterType as T, Registry, Signature};
+use ftp::lang::signature::{
+    Artifact, Class, Default, Kind, Library, Parameter, ParameterType as T, Registry, SavedAs, Signature,
+};
 use ftp::lang::value::Value;
 use ftp::lang::world::{ModuleRequest, ModuleText, SourceError, SourceFacts, SourceFile, SourceRequest, Task, World};
 use ftp::syntax::Source;
@@ -19,20 +21,21 @@ pub fn registry() -> Registry {
         data("labelled", Artifact::Labelled, vec![column("text"), column("label"), labels()]),
         data("pairs", Artifact::Labelled, vec![column("text"), column("text_pair"), column("label"), labels()]),
         data("hf", Artifact::Model, vec![]),
+        data("delta", Artifact::Delta, vec![]),
         stage("pretrain", &[], false, pretraining()),
         stage("adapt", MODELS, false, training(input("domain", Artifact::Text))),
         stage("intermediate", MODELS, true, training(input("task", Artifact::Labelled))),
         Signature { output: Artifact::Parametrised, ..stage("peft", &[Artifact::Model], false, vec![delta()]) },
         stage("finetune", MODELS, true, finetuning()),
+        stage("evaluate", &[Artifact::Model, Artifact::Loaded], true, vec![evaluated()]),
         list("race", Artifact::Models, racing()),
         list("select", Artifact::Model, vec![]),
         list("average", Artifact::Model, vec![evaluated()]),
         list("ensemble", Artifact::Ensemble, vec![evaluated()]),
         method("bitfit", Kind::Delta, Artifact::Parametrised, vec![]),
-        method(
+        saved(
             "lora",
-            Kind::Delta,
-            Artifact::Parametrised,
+            |_| Ok(Library::Peft),
             vec![
                 Parameter::optional("rank", T::Int { min: 1, max: 1024 }, Value::Int(8), "Rank of the update."),
                 Parameter::optional(
@@ -43,14 +46,59 @@ pub fn registry() -> Registry {
                 ),
             ],
         ),
+        saved(
+            "adapter",
+            of_adapter,
+            vec![
+                Parameter::optional(
+                    "activation",
+                    T::Choice(&["relu", "gelu"]),
+                    Value::Name("relu".into()),
+                    "Between the maps.",
+                ),
+                Parameter::optional("layer_norms", T::Bool, Value::Bool(false), "Whether norms train."),
+            ],
+        ),
+        saved(
+            "invertible",
+            |_| Ok(Library::Adapters),
+            vec![Parameter::optional(
+                "activation",
+                T::Choice(&["relu", "gelu"]),
+                Value::Name("relu".into()),
+                "Between the maps.",
+            )],
+        ),
     ])
 }
 
-const MODELS: &[Artifact] = &[Artifact::Model, Artifact::Parametrised];
+const MODELS: &[Artifact] = &[Artifact::Model, Artifact::Parametrised, Artifact::Loaded];
 
 fn method(name: &'static str, kind: Kind, output: Artifact, parameters: Vec<Parameter>) -> Signature {
     let input: &[Artifact] = if kind == Kind::Delta { &[Artifact::Parametrised] } else { &[] };
-    Signature { name, kind, version: 1, summary: "", docs: "", input, output, parameters, reports: false }
+    Signature {
+        name,
+        kind,
+        version: 1,
+        summary: "",
+        docs: "",
+        input,
+        output,
+        parameters,
+        reports: false,
+        saved_as: None,
+    }
+}
+
+fn of_adapter(value: &dyn Fn(&str) -> Value) -> Result<Library, [&'static str; 2]> {
+    match value("layer_norms") {
+        Value::Bool(true) => Err(["norms have no place there", "leave the norms as they are"]),
+        _ => Ok(Library::Adapters),
+    }
+}
+
+fn saved(name: &'static str, saved_as: SavedAs, parameters: Vec<Parameter>) -> Signature {
+    Signature { saved_as: Some(saved_as), ..method(name, Kind::Delta, Artifact::Parametrised, parameters) }
 }
 
 fn stage(name: &'static str, input: &'static [Artifact], reports: bool, parameters: Vec<Parameter>) -> Signature {
@@ -189,7 +237,11 @@ impl World for Table {
             files: vec![file],
             task,
             columns: IndexMap::new(),
-            architecture: (request.method == "hf").then(|| "bert".into()),
+            architecture: match request.method.as_str() {
+                "hf" => Some("bert".into()),
+                "delta" => Some("peft".into()),
+                _ => None,
+            },
             notices: vec![],
         })
     }

@@ -51,6 +51,19 @@ const ARCHITECTURES: [(&str, Read); 3] = [
     ("distilbert", |config| Ok(Box::new(DistilBert::read(config)?))),
 ];
 
+/// A configuration that says the model has this head; other keys stay as they are.
+///
+/// # Errors
+/// An architecture or setting that is not supported.
+pub fn described(config: &Value, head: &Head) -> Result<Value, ModelError> {
+    let class = architecture(config)?.class();
+    let mut config = config.clone();
+    if let Some(keys) = config.as_object_mut() {
+        head.describe(class, keys);
+    }
+    Ok(config)
+}
+
 /// The architecture a `config.json` describes.
 pub(super) fn architecture(config: &Value) -> Result<Box<dyn Architecture>, ModelError> {
     let supported = || ARCHITECTURES.map(|(name, _)| name).join(", ");

@@ -81,12 +81,16 @@ impl Head {
 /// Modules of task heads; those of language models, which belong to pre-training, are not among them.
 const TASK_HEADS: [&str; 5] = ["classifier.", "pre_classifier.", "qa_outputs.", "score.", "logits_proj."];
 
+/// Whether a tensor belongs to a task head.
+pub fn is_task_head(name: &str) -> bool {
+    TASK_HEADS.iter().any(|module| name.starts_with(module))
+}
+
 /// Takes the tensors of task heads (classification, spans) out, so that the next task starts with a new head. Returns
 /// their names.
 pub fn drop_head(tensors: &mut Tensors) -> Vec<String> {
-    let of_head = |name: &str| TASK_HEADS.iter().any(|module| name.starts_with(module));
-    let dropped: Vec<String> = tensors.keys().filter(|name| of_head(name)).cloned().collect();
-    tensors.retain(|name, _| !of_head(name));
+    let dropped: Vec<String> = tensors.keys().filter(|name| is_task_head(name)).cloned().collect();
+    tensors.retain(|name, _| !is_task_head(name));
     dropped
 }
 

@@ -20,8 +20,9 @@ mod settings;
 mod sites;
 mod top;
 
+pub use architecture::described;
 pub use error::ModelError;
-pub use head::{Head, drop_head};
+pub use head::{Head, drop_head, is_task_head};
 pub use load::LoadReport;
 pub use model::Model;
 pub use top::{keep_layers, layers};
