@@ -53,9 +53,11 @@ pub enum Method {
     /// Prompt tuning and P-tuning, whose encoder's output is what is saved.
     Prompt {
         tokens: i64,
+        encoder: bool,
     },
     Prefix {
         tokens: i64,
+        projection: bool,
     },
     Bottleneck {
         attention: bool,
@@ -178,14 +180,8 @@ impl Settings<'_> {
         }
     }
 
-    fn float(&mut self, key: &str, default: f64, allowed: std::ops::Range<f64>) -> f64 {
-        let value = self.config.get(key).filter(|value| !value.is_null());
-        let Some(value) = value else { return default };
-        value.as_f64().filter(|number| allowed.contains(number)).unwrap_or_else(|| {
-            let what = format!("`{key}` is {value}, not a number from {} to below {}", allowed.start, allowed.end);
-            self.unsupported(what, "save the delta again with a value that means something");
-            default
-        })
+    fn float(&mut self, key: &str, default: f64) -> f64 {
+        self.config.get(key).and_then(Value::as_f64).unwrap_or(default)
     }
 
     fn flag(&self, key: &str) -> bool {
@@ -290,8 +286,8 @@ fn peft(config: &Value, kind: &str, path: &str) -> Result<Saved, Vec<SourceError
             settings.others_are_empty(&known, &PEFT_HARMLESS);
             Method::Lora {
                 rank: settings.int("r", 8),
-                alpha: settings.float("lora_alpha", 8.0, 0.0..1e6),
-                dropout: settings.float("lora_dropout", 0.0, 0.0..1.0),
+                alpha: settings.float("lora_alpha", 8.0),
+                dropout: settings.float("lora_dropout", 0.0),
                 use_rslora: settings.flag("use_rslora"),
                 use_dora: settings.flag("use_dora"),
             }
@@ -328,15 +324,16 @@ fn peft(config: &Value, kind: &str, path: &str) -> Result<Saved, Vec<SourceError
                 "prefix_projection",
             ];
             settings.others_are_empty(&known, &PEFT_HARMLESS);
-            if kind == "P_TUNING" || settings.flag("prefix_projection") {
+            let (encoder, projection) = (kind == "P_TUNING", settings.flag("prefix_projection"));
+            if encoder || projection {
                 let message = format!(
                     "{path} holds what an encoder made of the virtual tokens, not the encoder: training goes on with these values themselves"
                 );
                 notices.push(Notice::new("ftp::data::encoder_not_saved", message));
             }
             match kind {
-                "PREFIX_TUNING" => Method::Prefix { tokens },
-                _ => Method::Prompt { tokens },
+                "PREFIX_TUNING" => Method::Prefix { tokens, projection },
+                _ => Method::Prompt { tokens, encoder },
             }
         }
         other => {

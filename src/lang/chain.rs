@@ -343,8 +343,6 @@ impl<'a> Checker<'a> {
         inputs.extend(arguments.flows.into_iter().map(|(slot, flow)| (slot, flow.node)));
         self.inherit(signature, &mut inputs);
         let output = if arguments.saved { Artifact::Loaded } else { signature.output };
-        // Which delta was meant, and so what may follow, is not known after an error.
-        let known = !(arguments.failed && signature.output == Artifact::Parametrised);
         let node = self.add_node(Node {
             kind: Kind::Stage,
             method: signature.name.to_owned(),
@@ -360,8 +358,7 @@ impl<'a> Checker<'a> {
         });
         let mut stages = before.map(|flow| flow.stages.clone()).unwrap_or_default();
         stages.push(node);
-        let flow = Flow::new(output, node, stages, call.span);
-        Some(if known { flow } else { Flow { artifact: None, ..flow } })
+        Some(Flow::new(output, node, stages, call.span))
     }
 
     /// A set that may be left out is the one that all models before have learnt last.

@@ -44,27 +44,28 @@ pub(super) fn read(
     }
     let hidden = layout.slots.iter().find(|slot| slot.is_layer_norm()).map_or(0, |slot| slot.shape[0]);
     let activation = ("activation", Value::Name(activation.to_owned()));
-    let places: &[&str] = match (attention, output) {
-        (true, true) => &["attention", "output"],
-        (_, true) => &["output"],
-        _ => &[],
-    };
-    let in_layers = (0..layout.layers()).flat_map(|layer| places.iter().map(move |place| (layer, place)));
-    let in_layers: Vec<String> = in_layers.map(|(layer, place)| format!("{prefix}layer.{layer}.{place}")).collect();
-    let at_entrance = if invertible { vec![format!("{inverse}f"), format!("{inverse}g")] } else { vec![] };
     let mut specs = vec![];
     if output {
-        let width = bottlenecks(root, &own, &in_layers, hidden)?;
-        let (style, norms) = if norm_before { ("pfeiffer", Value::None) } else { ("houlsby", Value::Bool(false)) };
+        let places: &[&str] = if attention { &["attention", "output"] } else { &["output"] };
+        let sites: Vec<String> = (0..layout.layers())
+            .flat_map(|layer| places.iter().map(move |place| (layer, place)))
+            .map(|(layer, place)| format!("{prefix}layer.{layer}.{place}"))
+            .collect();
+        let width = bottlenecks(root, &own, &sites, hidden)?;
+        let style = if norm_before { "pfeiffer" } else { "houlsby" };
+        let norms = if norm_before { Value::None } else { Value::Bool(false) };
         let changes = vec![("style", Value::Name(style.into())), ("layer_norms", norms), activation.clone()];
         specs.push(spec("adapter", [changes, size(hidden, width, adapter::WIDTH)].concat()));
     }
     if invertible {
-        let width = bottlenecks(root, &own, &at_entrance, hidden / 2)?;
-        specs.push(spec("invertible", [vec![activation], size(hidden / 2, width, invertible::WIDTH)].concat()));
+        let half = hidden / 2;
+        let width = bottlenecks(root, &own, &[format!("{inverse}f"), format!("{inverse}g")], half)?;
+        specs.push(spec("invertible", [vec![activation], size(half, width, invertible::WIDTH)].concat()));
     }
-    // Two maps with biases at each.
-    let expected = 4 * (in_layers.len() + at_entrance.len());
+    let expected: usize = specs
+        .iter()
+        .map(|spec| if spec.method == "adapter" { 4 * layout.layers() * if attention { 2 } else { 1 } } else { 8 })
+        .sum();
     if own.len() != expected {
         return Err(misfit(root, format!("it holds {} tensors where {expected} belong", own.len())));
     }

@@ -208,9 +208,6 @@ fn settings_that_would_change_what_is_computed_are_errors() {
     };
     for (key, value) in [
         ("bias", json!("all")),
-        ("lora_dropout", json!(1.5)),
-        ("lora_alpha", json!("eight")),
-        ("r", json!(0)),
         ("rank_pattern", json!({ "query": 4 })),
         ("alpha_pattern", json!({ "query": 4 })),
         ("modules_to_save", json!(["classifier", "embeddings"])),

@@ -17,7 +17,7 @@ use crate::lang::signature::Library;
 use crate::lang::value::Value;
 use crate::methods::bundle::Bundle;
 use crate::methods::{StageFailure, ia3, lora};
-use crate::nn::models::layout::{Layout, Map, Part, Role};
+use crate::nn::models::layout::{Layout, Part, Role};
 use crate::plan::spec::DeltaSpec;
 
 /// The version whose format this is.
@@ -62,8 +62,8 @@ pub(super) fn read(
     let (spec, own) = match &saved.method {
         Method::Lora { .. } => (low_rank(root, saved, &own, &layout)?, own),
         Method::Ia3 => (scales(root, &own, &layout)?, own),
-        Method::Prompt { tokens } => prompt(root, *tokens, embeddings, base)?,
-        Method::Prefix { tokens } => prefix(root, *tokens, embeddings, base, &layout)?,
+        Method::Prompt { tokens, .. } => prompt(root, *tokens, embeddings, base)?,
+        Method::Prefix { tokens, .. } => prefix(root, *tokens, embeddings, base, &layout)?,
         Method::Bottleneck { .. } => return Err(misfit(root, "it is none of `peft`")),
     };
     Ok(Apart { specs: vec![spec], own, head: on_top, task })
@@ -77,6 +77,10 @@ fn plain_name(name: &str, model_type: &str) -> String {
     hub::names::task_model_name(model_type, plain)
 }
 
+fn value(shape: &[usize]) -> String {
+    format!("{shape:?}")
+}
+
 /// The shape of a module's weight, `[out, in]`.
 fn weight_of(layout: &Layout, site: &str) -> Option<[usize; 2]> {
     let name = format!("{site}.weight");
@@ -88,7 +92,9 @@ fn weight_of(layout: &Layout, site: &str) -> Option<[usize; 2]> {
 fn expect(root: &Path, own: &Tensors, name: &str, shape: &[usize]) -> Result<(), StageFailure> {
     match own.get(name) {
         Some(tensor) if tensor.shape == shape => Ok(()),
-        Some(tensor) => Err(misfit(root, format!("`{name}` has the shape {:?}, not {shape:?}", tensor.shape))),
+        Some(tensor) => {
+            Err(misfit(root, format!("`{name}` has the shape {}, not {}", value(&tensor.shape), value(shape))))
+        }
         None => Err(misfit(root, format!("it lacks `{name}`"))),
     }
 }
@@ -142,12 +148,13 @@ fn scales(root: &Path, own: &Tensors, layout: &Layout) -> Result<DeltaSpec, Stag
             return Err(misfit(root, format!("it scales `{site}`, which is no linear map of the model")));
         };
         let map = layout.slots.iter().find(|slot| slot.name == format!("{site}.weight")).and_then(|slot| slot.map);
+        use crate::nn::models::layout::Map;
         let scales_outputs = tensor.shape == [rows, 1];
         match (map, scales_outputs, tensor.shape == [1, columns]) {
             (None, ..) => return Err(misfit(root, format!("it scales `{site}`, which is in no layer"))),
             (Some(Map::Key | Map::Value), true, _) | (Some(Map::Output), false, true) => of_paper += 1,
             (_, true, _) | (_, _, true) => {}
-            _ => return Err(misfit(root, format!("`{name}` has the shape {:?}", tensor.shape))),
+            _ => return Err(misfit(root, format!("`{name}` has the shape {}", value(&tensor.shape)))),
         }
         if scales_outputs { outputs.push(site) } else { inputs.push(site) }
     }
