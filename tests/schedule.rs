@@ -55,19 +55,67 @@ fn act(spec: &StageSpec) -> Result<Outcome, StageFailure> {
         "panic" if number == 2 => panic!("index out of bounds"),
         "slow" => std::thread::sleep(Duration::from_millis(150)),
         "sleep" => std::thread::sleep(Duration::from_secs(60)),
+        "on a gpu" => on_a_gpu(spec),
+        "refused memory" => refused_memory(),
+        "killed for memory" => killed_for_memory(&spec.store),
         _ => {}
     }
     std::fs::write(spec.attempt.join("model.safetensors"), format!("{number}")).expect("written");
-    let threads = std::env::var("RAYON_NUM_THREADS").ok();
-    let notices = threads.map(|threads| ftp::event::Notice::new("threads", threads)).into_iter();
+    let given = ["RAYON_NUM_THREADS", "CUDA_VISIBLE_DEVICES"].map(|name| (name, std::env::var(name).ok()));
+    let given = given.into_iter().filter_map(|(name, value)| Some(ftp::event::Notice::new(name, value?)));
+    let device = ftp::event::Notice::new("device", spec.device.clone());
     let process = ftp::event::Notice::new("process", std::process::id().to_string());
-    let notices = notices.chain([process]).collect();
+    let notices = given.chain([device, process]).collect();
     Ok(Outcome {
         files: vec!["model.safetensors".into()],
         base: None,
         summary: serde_json::json!({ "seed": number }),
         notices,
     })
+}
+
+/// Takes the GPU it sees for itself: a second stage on it would find the file.
+fn on_a_gpu(spec: &StageSpec) {
+    let gpu = std::env::var("CUDA_VISIBLE_DEVICES").expect("a stage is given a GPU");
+    let taken = spec.store.join(format!("gpu-{gpu}"));
+    std::fs::File::create_new(&taken).expect("nobody else is on this GPU");
+    std::thread::sleep(Duration::from_millis(100));
+    std::fs::remove_file(taken).expect("removed");
+}
+
+/// Asks for more memory than this process may have.
+fn refused_memory() {
+    let limit = libc::rlimit { rlim_cur: 1 << 30, rlim_max: 1 << 30 };
+    // SAFETY: sets a limit of this process; the struct outlives the call.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) }, 0);
+    let devoured: Vec<u8> = Vec::with_capacity(4 << 30);
+    drop(std::hint::black_box(devoured));
+}
+
+/// Uses more memory than a control group of its own allows, if this machine lets it make one.
+fn killed_for_memory(store: &Path) {
+    let name = format!("ftp-test-{}", std::process::id());
+    let versions = [("memory", "memory.limit_in_bytes"), ("", "memory.max")];
+    let group = versions.into_iter().find_map(|(controller, limit)| {
+        let group = Path::new("/sys/fs/cgroup").join(controller).join(&name);
+        std::fs::create_dir(&group).ok()?;
+        let set = || {
+            std::fs::write(group.join(limit), "50000000")?;
+            // Where there is swap, it would take what does not fit.
+            let _ = std::fs::write(group.join("memory.memsw.limit_in_bytes"), "50000000");
+            let _ = std::fs::write(group.join("memory.swap.max"), "0");
+            std::fs::write(group.join("cgroup.procs"), std::process::id().to_string())
+        };
+        if set().is_err() {
+            let _ = std::fs::remove_dir(&group);
+            return None;
+        }
+        Some(group)
+    });
+    let Some(group) = group else { return };
+    std::fs::write(store.join("group"), group.display().to_string()).expect("written");
+    let devoured: Vec<u64> = (0..50_000_000).collect();
+    drop(std::hint::black_box(devoured));
 }
 
 /// `pretrain`, from there `count` times `adapt -> finetune` with different seeds.
@@ -142,6 +190,13 @@ fn go(program: &Program, options: &Options) -> Ran {
     Ran { report, events: events.into_inner(), store, _directory: directory }
 }
 
+/// What stages were given under a name, in the plan's order.
+fn given(ran: &Ran, name: &str) -> Vec<String> {
+    let stages = ran.report.stages.iter().flatten();
+    let notices = stages.flat_map(|stage| &stage.manifest.record.notices).filter(|notice| notice.code == name);
+    notices.map(|notice| notice.message.clone()).collect()
+}
+
 /// The most stages that ran at the same time.
 fn at_once(events: &[Event]) -> usize {
     let (mut now, mut most) = (0usize, 0);
@@ -168,9 +223,9 @@ fn independent_stages_run_at_once_up_to_the_number_of_jobs_and_results_are_the_s
     };
     assert_eq!(outputs(&one), outputs(&many));
     // Each of several has its share of the cores; one alone has all.
-    let threads =
-        |ran: &Ran| ran.report.stages.iter().flatten().filter(|one| one.manifest.record.notices.len() > 1).count();
+    let threads = |ran: &Ran| given(ran, "RAYON_NUM_THREADS").len();
     assert_eq!((threads(&one), threads(&many)), (0, 9));
+    println!("9 stages, 3 jobs: {} at once, and the results of one after the other", at_once(&many.events));
 }
 
 #[test]
@@ -208,6 +263,7 @@ fn fifty_failures_in_a_thousand_stages_leave_the_other_nine_hundred_and_fifty() 
     let again = run(&Plan::new(&program, "cpu"), &program, &source(), &ran.store, &options(4, true, 0), &|_| {});
     let again = again.expect("it begins");
     assert_eq!((again.hits, again.failed.len()), (951, 50));
+    println!("{}", ftp::report::text::line(ran.events.last().expect("there is one")).expect("it is said"));
 }
 
 #[test]
@@ -229,16 +285,15 @@ fn a_process_that_is_killed_is_tried_again_and_a_method_that_fails_is_not() {
     let retries = killed.events.iter().filter(|event| matches!(event, Event::StageRetried { attempt: 2, .. })).count();
     assert_eq!(retries, 1);
 
-    let always = go(&fan_out(1, "killed always"), &options(1, false, 1));
+    let always = go(&fan_out(1, "killed always"), &options(1, false, 2));
     assert_eq!(always.report.failed[0].failure.code, "ftp::exec::killed");
-    assert_eq!(
-        always
-            .events
-            .iter()
-            .filter(|event| matches!(event, Event::StageStarted { stage, .. } if stage.starts_with("adapt")))
-            .count(),
-        2
-    );
+    let started = |event: &&Event| matches!(event, Event::StageStarted { stage, .. } if stage.starts_with("adapt"));
+    assert_eq!(always.events.iter().filter(started).count(), 3);
+    let wait = |event: &Event| if let Event::StageRetried { seconds, .. } = event { Some(*seconds) } else { None };
+    let waits: Vec<f64> = always.events.iter().filter_map(wait).collect();
+    assert_eq!(waits, [1.0, 2.0], "each wait is longer");
+    assert!(always.report.seconds >= 3.0, "{} s", always.report.seconds);
+    println!("a stage that is killed each time was tried 3 times, after waits of {waits:?} s");
 
     let failed = go(&fan_out(8, "fail"), &options(1, true, 3));
     assert_eq!(failed.report.failed[0].failure.code, "ftp::train::diverged");
@@ -271,15 +326,64 @@ fn stages_that_say_what_they_need_run_at_once_only_where_it_is_there() {
         ran.report.stages.iter().map(|stage| stage.as_ref().expect("it ran").manifest.output.clone()).collect()
     };
     assert_eq!(outputs(&wide), outputs(&narrow), "what is needed is in no key");
-    let threads = |ran: &Ran| -> Vec<String> {
-        let all = ran.report.stages.iter().flatten().filter(|stage| stage.label.starts_with("adapt"));
-        all.map(|stage| stage.manifest.record.notices[0].message.clone()).collect()
-    };
-    assert_eq!(threads(&narrow), ["3"; 4], "a stage has the cores it asked for");
+    // The others share what these leave.
+    let threads = given(&narrow, "RAYON_NUM_THREADS");
+    assert_eq!(threads.iter().filter(|threads| *threads == "3").count(), 4, "a stage has the cores it asked for");
+    println!(
+        "4 stages of 3 cores and 40 bytes: {} at once of 16 cores and 1,000 bytes, 2 of 100 bytes, 2 of 7 cores",
+        asking(&wide)
+    );
 
     let never = go(&program, &machine(16, 39));
     assert_eq!(never.report.failed[0].failure.code, "ftp::exec::too_large");
     assert!(never.report.failed[0].failure.help.as_ref().is_some_and(|help| help.contains("--memory")));
+}
+
+#[test]
+fn each_stage_sees_its_own_gpu_only_and_no_gpu_has_two() {
+    let program = fan_out(4, "on a gpu");
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let store = Store::open(directory.path()).expect("a new store");
+    let events = RefCell::new(vec![]);
+    let sink = |event| events.borrow_mut().push(event);
+    let plan = Plan::new(&program, "cuda:0,cuda:2");
+    let report = run(&plan, &program, &source(), &store, &options(8, false, 0), &sink).expect("it begins");
+    assert!(report.failed.is_empty(), "{:?}", report.failed);
+    let ran = Ran { report, events: events.into_inner(), store, _directory: directory };
+    // `pretrain` alone, then four chains on two GPUs.
+    assert_eq!(at_once(&ran.events), 2);
+    let seen = given(&ran, "CUDA_VISIBLE_DEVICES");
+    assert_eq!(seen.len(), 9);
+    assert!(seen.iter().all(|gpu| gpu == "0" || gpu == "2") && seen.contains(&"0".to_owned()), "{seen:?}");
+    assert_eq!(given(&ran, "device"), vec!["cuda:0"; 9], "the only one it sees is its first");
+    println!("9 stages on GPUs 0 and 2: never two on one, each saw one: {seen:?}");
+}
+
+#[test]
+fn want_of_memory_is_recognised_and_not_tried_again() {
+    let refused = go(&fan_out(1, "refused memory"), &options(1, false, 2));
+    let failure = &refused.report.failed[0].failure;
+    assert_eq!(failure.code, "ftp::exec::out_of_memory", "{failure:?}");
+    assert!(
+        failure.message.contains("refused memory: memory allocation of 4294967296 bytes failed"),
+        "{}",
+        failure.message
+    );
+    assert!(failure.help.as_ref().is_some_and(|help| help.contains("micro_batch_size")));
+    println!("{}", failure.message.lines().next().unwrap_or_default());
+
+    let killed = go(&fan_out(1, "killed for memory"), &options(1, false, 2));
+    let Ok(group) = std::fs::read_to_string(killed.store.root().join("group")) else {
+        println!("not seen here: a kill by the kernel, for no control group with a limit can be made");
+        return;
+    };
+    let _ = std::fs::remove_dir(group);
+    let failure = &killed.report.failed[0].failure;
+    assert_eq!(failure.code, "ftp::exec::out_of_memory", "{failure:?}");
+    println!("{}", failure.message.lines().next().unwrap_or_default());
+    for ran in [&refused, &killed] {
+        assert!(!ran.events.iter().any(|event| matches!(event, Event::StageRetried { .. })));
+    }
 }
 
 // Stages in one process.

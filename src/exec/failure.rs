@@ -8,15 +8,26 @@ use crate::plan::spec::StageFailure;
 const TAIL_LINES: usize = 20;
 const TAIL_BYTES: usize = 4096;
 
+/// What Rust's allocator says before it aborts.
+const ALLOCATION_FAILED: &str = "memory allocation of ";
+
 /// A process that ended without saying why.
 /// `out_of_memory`: the operating system has killed a process for want of memory meanwhile.
 pub(super) fn unexplained(label: &str, status: ExitStatus, log: &Path, out_of_memory: bool) -> StageFailure {
     use std::os::unix::process::ExitStatusExt;
+    let refused = refused(log).filter(|_| status.signal() == Some(libc::SIGABRT));
+    let smaller = "lower micro_batch_size, micro_batch_tokens or max_length, or run fewer stages at once";
     let (code, how, help) = match (status.signal(), status.code()) {
         (Some(libc::SIGKILL), _) if out_of_memory => (
             "ftp::exec::out_of_memory",
             "was killed by the operating system because memory ran out".to_owned(),
-            "lower micro_batch_size, micro_batch_tokens or max_length, or run fewer stages at once".to_owned(),
+            smaller.to_owned(),
+        ),
+        // Where a limit (`ulimit -v`, a job system) refuses memory instead of killing, the allocator gives up.
+        _ if refused.is_some() => (
+            "ftp::exec::out_of_memory",
+            format!("gave up because it was refused memory: {}", refused.as_deref().unwrap_or_default()),
+            smaller.to_owned(),
         ),
         (Some(libc::SIGKILL), _) => (
             "ftp::exec::killed",
@@ -40,7 +51,8 @@ pub(super) fn unexplained(label: &str, status: ExitStatus, log: &Path, out_of_me
         ),
     };
     let mut message = format!("the process of {label} {how}");
-    let tail = tail(log);
+    // What was refused says it all.
+    let tail = if refused.is_some() { String::new() } else { tail(log) };
     if !tail.is_empty() {
         message.push_str(&format!("; the end of its log:\n{tail}"));
     }
@@ -102,9 +114,20 @@ pub(super) fn kept(finished: &[String]) -> String {
     }
 }
 
-fn tail(log: &Path) -> String {
+/// What the allocator said before it gave up.
+fn refused(log: &Path) -> Option<String> {
+    let end = end(log, 16 * TAIL_BYTES);
+    let line = end.lines().rfind(|line| line.starts_with(ALLOCATION_FAILED))?;
+    Some(line.trim_end().to_owned())
+}
+
+fn end(log: &Path, most: usize) -> String {
     let bytes = std::fs::read(log).unwrap_or_default();
-    let text = String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(TAIL_BYTES)..]);
+    String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(most)..]).into_owned()
+}
+
+fn tail(log: &Path) -> String {
+    let text = end(log, TAIL_BYTES);
     let lines: Vec<&str> = text.trim_end().lines().collect();
     let last = &lines[lines.len().saturating_sub(TAIL_LINES)..];
     last.iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")

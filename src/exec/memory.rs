@@ -3,30 +3,48 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-/// How long before the end of a process a kill for want of memory counts as its own.
-const WINDOW: Duration = Duration::from_secs(1);
+/// A process that is killed while it has much memory takes seconds to end. A kill for want of memory within this time, and
+/// at most twice this time, before its end is known counts as its own.
+const WINDOW: Duration = Duration::from_secs(5);
 
-/// Looks at the kernel's count from time to time, so that it is known how it stood a moment before a process ended: kills of
+/// Looks at the kernel's count from time to time, so that it is known how it stood a while before a process ended: kills of
 /// other processes during a week of training say nothing about this one.
 pub(super) struct Watch {
+    /// The count that was seen last, and when.
     seen: Cell<(Instant, u64)>,
+    /// The one before it.
+    earlier: Cell<u64>,
 }
 
 impl Watch {
     pub fn new() -> Self {
-        Self { seen: Cell::new((Instant::now(), killed())) }
+        Self::begun(Instant::now(), killed())
+    }
+
+    fn begun(at: Instant, count: u64) -> Self {
+        Self { seen: Cell::new((at, count)), earlier: Cell::new(count) }
     }
 
     /// To be called while the process runs, as often as one likes.
     pub fn look(&self) {
-        if self.seen.get().0.elapsed() >= WINDOW {
-            self.seen.set((Instant::now(), killed()));
+        let now = Instant::now();
+        if self.is_due(now) {
+            self.note(now, killed());
         }
     }
 
     /// Whether a process was killed for want of memory just now.
     pub fn grew(&self) -> bool {
-        killed() > self.seen.get().1
+        killed() > self.earlier.get()
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        now.duration_since(self.seen.get().0) >= WINDOW
+    }
+
+    fn note(&self, now: Instant, count: u64) {
+        self.earlier.set(self.seen.get().1);
+        self.seen.set((now, count));
     }
 }
 
@@ -43,4 +61,22 @@ fn in_group() -> u64 {
     let Some(group) = groups.lines().find_map(|line| line.strip_prefix("0::")) else { return 0 };
     let events = std::fs::read_to_string(format!("/sys/fs/cgroup{group}/memory.events")).unwrap_or_default();
     events.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kill_counts_for_a_while_and_not_for_ever() {
+        let begun = Instant::now();
+        let watch = Watch::begun(begun, 3);
+        assert!(!watch.is_due(begun + WINDOW / 2) && watch.is_due(begun + WINDOW));
+        // It was killed, and is still giving its memory back when the count is looked at.
+        watch.note(begun + WINDOW, 4);
+        assert_eq!(watch.earlier.get(), 3);
+        // It goes on, so it was another one.
+        watch.note(begun + 2 * WINDOW, 4);
+        assert_eq!(watch.earlier.get(), 4);
+    }
 }

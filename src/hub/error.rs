@@ -68,7 +68,10 @@ pub enum HubError {
     BadIndex { path: PathBuf, reason: String },
 
     #[error("can't {action} `{}`: {reason}", path.display())]
-    #[diagnostic(code(ftp::hub::io), help("check that the path exists and that you may {action} it"))]
+    #[diagnostic(
+        code(ftp::hub::io),
+        help("check that the path exists, that you may {action} it, and that the disk is not full")
+    )]
     Io { action: &'static str, path: PathBuf, reason: std::io::Error },
 }
 
