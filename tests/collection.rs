@@ -14,7 +14,8 @@ use ftp::plan::spec::Outcome;
 use ftp::plan::{Keyed, Plan};
 use ftp::random::Key;
 use ftp::store::{
-    Absence, Acquired, Lease, Lookup, Manifest, Part, Patience, Policy, Product, RunEntry, Store, StoreError, Why,
+    Absence, Acquired, Lease, Lookup, Manifest, Part, Patience, Policy, Product, Publication, RunEntry, Store,
+    StoreError, Why,
 };
 
 mod programs;
@@ -176,6 +177,46 @@ fn a_kept_delta_keeps_its_bases_and_a_pin_all_it_was_made_from() {
 }
 
 #[test]
+fn what_is_published_stays_with_all_it_was_made_from_as_long_as_it_stands() {
+    let (_directory, store) = new_store();
+    let base = commit(&store, 1, "base");
+    let mut made = keyed(2);
+    made.pre_image.leaves.insert("inputs.model.output".into(), base.output.clone());
+    let made = commit_as(&store, made, "made from the base", None);
+    let out = store.root().join("out");
+    fs::create_dir(&out).expect("made");
+    let label =
+        |output: &str| fs::write(out.join("ftp.json"), format!("{{\"output\": \"{output}\"}}")).expect("written");
+    label(&made.output);
+    let publish = || {
+        let entry = a_run(&store, "x.ftp", &[&base, &made]);
+        entry.pipeline("small", &made.key).expect("written");
+        let directory = out.display().to_string();
+        let publication = Publication { pipeline: "small".into(), directory, output: made.output.clone() };
+        entry.published(publication).expect("written");
+    };
+    publish();
+    publish();
+    for _ in 0..3 {
+        store.collect(&NO_RUN_COUNTS).expect("collected");
+        assert!(there(&store, &base) && there(&store, &made));
+        assert_eq!(store.known_runs().expect("read").len(), 1, "one record says that it was published");
+    }
+    let survey = store.survey(&NO_RUN_COUNTS).expect("read");
+    let why = |manifest: &Manifest| {
+        let result = survey.results.iter().find(|one| one.manifest.key == manifest.key).expect("there");
+        result.why.as_ref().expect("it stays").to_string()
+    };
+    assert_eq!(why(&made), format!("published in {}", out.display()));
+    assert_eq!(why(&base), format!("pretrain builds on it (published in {})", out.display()));
+
+    // Another model takes its place there.
+    label("another");
+    store.collect(&NO_RUN_COUNTS).expect("collected");
+    assert!(!there(&store, &base) && !there(&store, &made) && store.known_runs().expect("read").is_empty());
+}
+
+#[test]
 fn the_last_runs_of_each_file_count_and_equal_ones_once() {
     let (_directory, store) = new_store();
     let results: Vec<Manifest> = (0..4).map(|number| commit(&store, number, &number.to_string())).collect();
@@ -296,6 +337,7 @@ fn a_flipped_bit_in_any_file_is_found_named_and_moved_aside() {
             assert!(store.verify(&|_| {}).expect("read").damaged.is_empty());
         }
     }
+    println!("12 flipped bits: each was found by `verify`, named, moved aside, and computed again");
 }
 
 #[test]
@@ -322,6 +364,7 @@ fn swapped_blobs_are_found_on_reading_and_on_verifying() {
             assert!(matches!(store.lookup(&result.key), Lookup::Miss(Absence::Corrupt { .. })));
         }
     }
+    println!("2 swapped blobs: both were found on reading, and by `verify`");
 }
 
 #[test]

@@ -15,10 +15,10 @@ use crate::methods::interchange::{self, BaseName, Writing};
 use crate::nn::models::layout::Part;
 use crate::nn::models::{Head, Model};
 use crate::plan::spec::StageFailure;
-use crate::store::{Manifest, Store};
+use crate::store::{self, Manifest, Store};
 
 /// Where a published directory says what it is.
-const LABEL: &str = "ftp.json";
+const LABEL: &str = store::Publication::LABEL;
 
 /// A model with what is written beside it.
 pub(super) struct Publication<'a> {

@@ -83,6 +83,22 @@ pub struct Publication {
     pub output: Digest,
 }
 
+impl Publication {
+    /// The file of a published directory that says what it is.
+    pub const LABEL: &'static str = "ftp.json";
+
+    /// Whether the directory still holds what was published there. One that can't be looked at now may hold it.
+    pub fn stands(&self) -> bool {
+        match fs::read(Path::new(&self.directory).join(Self::LABEL)) {
+            Ok(text) => {
+                let label: Option<serde_json::Value> = serde_json::from_slice(&text).ok();
+                label.is_some_and(|label| label["output"] == self.output.as_str())
+            }
+            Err(error) => !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
+        }
+    }
+}
+
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ended {

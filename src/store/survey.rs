@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use super::gc::ABANDONED;
 use super::pins::stem;
-use super::{Manifest, RunRecord, Store, StoreError};
+use super::{Manifest, Publication, RunRecord, Store, StoreError};
 use crate::lang::world::Digest;
 
 /// What is to be kept besides what is pinned and in use.
@@ -39,6 +39,10 @@ pub enum Why {
     Pinned {
         name: String,
     },
+    /// A directory holds it, as a run has published it there.
+    Published {
+        directory: String,
+    },
     /// Of one of the last runs of this file.
     Run {
         run: String,
@@ -59,6 +63,7 @@ impl fmt::Display for Why {
             Why::InUse { run } => write!(f, "in use by run {run}"),
             Why::Leased => f.write_str("being computed"),
             Why::Pinned { name } => write!(f, "pinned as {name}"),
+            Why::Published { directory } => write!(f, "published in {directory}"),
             Why::Run { run, file } => write!(f, "run {run} of {file}"),
             Why::Young => f.write_str("young"),
             Why::Needed { by, because } => write!(f, "{by} builds on it ({because})"),
@@ -101,7 +106,7 @@ pub struct Survey {
     pub damaged: Vec<Reading>,
     /// All runs, the last one first.
     pub runs: Vec<RunRecord>,
-    /// The runs whose results are kept for them.
+    /// The runs whose records stay: those whose results are kept for them, and those that published what still stands.
     pub kept_runs: BTreeSet<String>,
     /// By output digest.
     pub(super) outputs: Vec<StoredResult>,
@@ -131,7 +136,8 @@ impl Store {
         let mut results = part("results")?;
         let mut outputs = part("outputs")?;
         let runs = self.known_runs()?;
-        let kept_runs = kept_runs(&runs, policy.keep_runs);
+        let mut kept_runs = kept_runs(&runs, policy.keep_runs);
+        let standing = standing(&runs);
         let mut reasons = Reasons::new(&results, &outputs);
         for run in &runs {
             for stage in run.stages.iter().filter(|_| run.live) {
@@ -144,6 +150,13 @@ impl Store {
         for (key, name) in self.pins()? {
             reasons.lineage(&key, &Why::Pinned { name });
         }
+        for (run, publication) in &standing {
+            let why = Why::Published { directory: publication.directory.clone() };
+            reasons.root(&publication.output, &why);
+            if let Some(key) = run.pipelines.get(&publication.pipeline) {
+                reasons.lineage(key, &why);
+            }
+        }
         for run in runs.iter().filter(|run| kept_runs.contains(&run.id)) {
             for stage in &run.stages {
                 reasons.root(&stage.output, &Why::Run { run: run.id.clone(), file: run.file.clone() });
@@ -152,6 +165,7 @@ impl Store {
         for young in results.iter().chain(&outputs).filter(|one| one.age < policy.grace) {
             reasons.root(&young.manifest.output, &Why::Young);
         }
+        kept_runs.extend(standing.into_iter().map(|(run, _)| run.id.clone()));
         let found = reasons.found;
         for one in results.iter_mut().chain(&mut outputs) {
             one.why = found.get(&one.manifest.output).cloned();
@@ -202,6 +216,14 @@ fn kept_runs(runs: &[RunRecord], keep: usize) -> BTreeSet<String> {
         }
     }
     kept
+}
+
+/// What directories hold because it was published there, and the last run that did it.
+fn standing(runs: &[RunRecord]) -> Vec<(&RunRecord, &Publication)> {
+    let mut seen = BTreeSet::new();
+    let all = runs.iter().flat_map(|run| run.published.iter().map(move |publication| (run, publication)));
+    let last = all.filter(|(_, publication)| seen.insert((&publication.directory, &publication.output)));
+    last.filter(|(_, publication)| publication.stands()).collect()
 }
 
 /// Why outputs stay; the first reason that is found is told.
