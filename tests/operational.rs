@@ -45,6 +45,7 @@ fn values(ty: &ParameterType) -> [String; 2] {
         ParameterType::Duration => ["7 min".into(), "9 h".into()],
         ParameterType::Size => ["7 MB".into(), "9 GB".into()],
         ParameterType::String => ["\"seven\"".into(), "\"nine\"".into()],
+        ParameterType::Secret => ["secret(\"ONE\")".into(), "secret(\"ANOTHER\")".into()],
         ParameterType::Choice(names) => [names[0].into(), names[names.len() - 1].into()],
         other => panic!("give this test two values of {other:?}"),
     }

@@ -107,7 +107,7 @@ fn rank(leaf: &str) -> u8 {
     match leaf.split('.').next() {
         Some("parameters") => 0,
         Some("delta") => 1,
-        Some("inputs") if !leaf.starts_with("inputs.model.") => 2,
+        Some("inputs") if !["inputs.model.", "inputs.models."].iter().any(|slot| leaf.starts_with(slot)) => 2,
         Some("inputs") => 3,
         _ => 4,
     }
@@ -135,7 +135,10 @@ impl View<'_> {
                 let (what, place) = self.delta(node, number.unwrap_or(0), rest, old, new);
                 (what, place, None)
             }
-            (Some("inputs"), Some(slot), Some(rest)) => self.input(slot, rest, old, new),
+            (Some("inputs"), ..) => {
+                let (slot, rest) = self.slot(&leaf["inputs.".len()..]);
+                self.input(slot, rest, old, new)
+            }
             (Some("version"), ..) => (arrow(&format!("the version of {}", node.method), old, new), None, None),
             (Some("numerics"), Some("device"), _) => (arrow("the kind of device", old, new), None, None),
             (Some("schema"), ..) => (arrow("the version of the keys", old, new), None, None),
@@ -165,6 +168,16 @@ impl View<'_> {
         }
     }
 
+    /// The slot and what is said of it: `model`, `output`; of one of several models `models.0`, `output`.
+    fn slot<'l>(&self, leaf: &'l str) -> (&'l str, &'l str) {
+        let ends = leaf.match_indices('.').map(|(at, _)| at);
+        let mut parts = ends.map(|at| (&leaf[..at], &leaf[at + 1..]));
+        let numbered = |rest: &str| rest.starts_with(|letter: char| letter.is_ascii_digit());
+        let is_slot =
+            |(slot, rest): &(&str, &str)| self.plan.stages[self.stage].inputs.contains_key(*slot) || !numbered(rest);
+        parts.find(is_slot).unwrap_or((leaf, ""))
+    }
+
     fn input(
         &self,
         slot: &str,
@@ -173,12 +186,14 @@ impl View<'_> {
         new: Option<&str>,
     ) -> (String, Option<String>, Option<String>) {
         let node = self.plan.node(self.program, self.stage);
+        let shown =
+            slot.split_once('.').map_or_else(|| format!("the {slot}"), |(list, _)| format!("one of the {list}"));
         match self.plan.stages[self.stage].inputs.get(slot) {
             Some(StageInput::Stage(before)) => {
                 let label = &self.plan.stages[*before].label;
                 let what = match old.filter(|_| rest == "output") {
-                    Some(_) => format!("the {slot} changed: {label} has another result than before"),
-                    None => format!("the {slot} is made by {label} now"),
+                    Some(_) => format!("{shown} changed: {label} has another result than before"),
+                    None => format!("{shown} is made by {label} now"),
                 };
                 (what, Some(self.source.place(node.span)), None)
             }
@@ -201,10 +216,13 @@ impl View<'_> {
                         (what, place, file)
                     }
                     (Some("method"), ..) => (arrow(&format!("the kind of {label}"), old, new), place, None),
-                    _ => (format!("the {slot} is {label} now"), place, None),
+                    (Some("version"), ..) => {
+                        (arrow(&format!("the version of {}", input.method), old, new), place, None)
+                    }
+                    _ => (format!("{shown} is {label} now"), place, None),
                 }
             }
-            None => (format!("the stage has no input `{slot}` any more"), Some(self.source.place(node.span)), None),
+            None => (format!("{shown} is gone"), Some(self.source.place(node.span)), None),
         }
     }
 
