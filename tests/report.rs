@@ -1,6 +1,8 @@
 //! The HTML report: whole, self-contained, and safe whatever things are called.
 #![cfg(feature = "train")]
 
+#[cfg(target_os = "linux")]
+mod browser;
 mod place;
 
 use ftp::report::page::{Badge, Comparison, DataFile, Evaluation, Expectation, Journal, Line, Page, Stage, State};
@@ -203,4 +205,63 @@ fn a_stage_that_failed_is_shown_with_its_reason() {
     self_contained(&html);
     assert!(html.contains("<p class=\"badge failed\">failed: pretrain</p>"), "{html}");
     assert!(html.contains("(ftp::pretrain::heads)") && html.contains("<g class=\"stage failed\">"));
+}
+
+/// Widths of a desk's screen, a tablet's, a phone's, and of the smallest phone that people still have.
+#[cfg(target_os = "linux")]
+const SCREENS: [(&str, u32, u32); 4] =
+    [("desk", 1280, 900), ("tablet", 768, 1024), ("phone", 390, 844), ("small", 320, 568)];
+
+/// Where no Chromium is installed, this is said and nothing is tested.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_report_is_whole_on_every_screen_and_on_paper() {
+    let Some(program) = browser::chromium() else {
+        println!(
+            "not seen here: the report in a browser, for no Chromium is installed ({}, or CHROME)",
+            browser::NAMES.join(", ")
+        );
+        return;
+    };
+    let here = Place::new(&PIPELINE.replace("seed in 1..2", "seed in 1..8"));
+    here.ftp(&["run", "p.ftp", "-j", "2"], 0);
+    here.ftp(&["report", "p.ftp", "-o", "r.html"], 0);
+    let mut browser = browser::Browser::start(&program);
+    let (faults, mut looks) = (include_str!("browser/faults.js"), 0);
+    for (name, width, height) in SCREENS {
+        for colours in ["light", "dark"] {
+            browser.screen(width, height, "screen", colours);
+            browser.open(&here.at("r.html"));
+            let found = browser.evaluate(faults);
+            let whole = serde_json::json!({ "captureBeyondViewport": true });
+            let bytes = browser.keep(&format!("{name}-{colours}.png"), "Page.captureScreenshot", whole);
+            assert_eq!(found, serde_json::json!([]), "{name}, {width} px, {colours}");
+            assert!(bytes > 10_000, "{name}: almost nothing is drawn");
+            looks += 1;
+        }
+    }
+    // One file, and nothing else was asked for; nothing was refused by its own policy, and nothing ran.
+    let asked = |event: &&serde_json::Value| event["method"] == "Network.requestWillBeSent";
+    let urls: Vec<&str> =
+        browser.events.iter().filter(asked).filter_map(|event| event["params"]["request"]["url"].as_str()).collect();
+    assert!(urls.len() == 1 && urls[0].ends_with("/r.html"), "{urls:?}");
+    let complaints = |event: &&serde_json::Value| {
+        event["method"] == "Log.entryAdded" || event["method"] == "Runtime.consoleAPICalled"
+    };
+    let complaints: Vec<&serde_json::Value> = browser.events.iter().filter(complaints).collect();
+    assert!(complaints.is_empty(), "{complaints:?}");
+
+    // A4 with margins of 10 mm is 718 px wide.
+    browser.screen(718, 1000, "print", "light");
+    browser.open(&here.at("r.html"));
+    assert_eq!(browser.evaluate(faults), serde_json::json!([]), "on paper");
+    let closed = "[...document.querySelectorAll('details:not([open]) > :not(summary)')].filter(one => one.getBoundingClientRect().height === 0).length";
+    assert_eq!(browser.evaluate(closed), serde_json::json!(0), "what is folded on a screen is read on paper");
+    let paper = serde_json::json!({ "paperWidth": 8.27, "paperHeight": 11.69, "printBackground": false });
+    let bytes = browser.keep("paper.pdf", "Page.printToPDF", paper);
+    println!(
+        "{looks} looks at the report on {} screens, light and dark, and {bytes} bytes of paper: no fault",
+        SCREENS.len()
+    );
+    assert!(bytes > 10_000);
 }

@@ -25,7 +25,7 @@ pub(super) fn listener() -> impl Fn(&Event) {
     }
 }
 
-/// A reader that went away is no reason to stop training.
+/// In one piece, since standard error is not buffered. A reader that went away is no reason to stop training.
 fn print(line: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
+    let _ = std::io::stderr().lock().write_all(format!("{line}\n").as_bytes());
 }

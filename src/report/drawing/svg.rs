@@ -29,17 +29,21 @@ marker path { fill: #8a909a; stroke: none; }
 }
 ";
 
+/// The part of its size that a drawing within a page keeps: its letters of 13 px have 9 px then.
+const SMALLEST: f64 = 0.7;
+
 /// A whole file. `arrows` are pairs of the shapes' ids.
 pub fn file(title: &str, shapes: &[Shape], arrows: &[(String, String)]) -> String {
-    draw(title, &format!("<style>\n{STYLE}</style>\n"), shapes, arrows)
+    draw(title, &format!("<style>\n{STYLE}</style>\n"), None, shapes, arrows)
 }
 
-/// For a page that has styles of its own.
+/// For a page that has styles of its own. It becomes smaller where there is too little room, but not so small that it can't
+/// be read.
 pub fn inline(title: &str, shapes: &[Shape], arrows: &[(String, String)]) -> String {
-    draw(title, "", shapes, arrows)
+    draw(title, "", Some(SMALLEST), shapes, arrows)
 }
 
-fn draw(title: &str, style: &str, shapes: &[Shape], arrows: &[(String, String)]) -> String {
+fn draw(title: &str, style: &str, smallest: Option<f64>, shapes: &[Shape], arrows: &[(String, String)]) -> String {
     let index: HashMap<&str, usize> = shapes.iter().enumerate().map(|(at, shape)| (shape.id.as_str(), at)).collect();
     let edges = arrows.iter().filter_map(|(from, to)| Some((*index.get(from.as_str())?, *index.get(to.as_str())?)));
     let sizes: Vec<Size> = shapes
@@ -48,8 +52,10 @@ fn draw(title: &str, style: &str, shapes: &[Shape], arrows: &[(String, String)])
         .collect();
     let layout = Layout::new(&sizes, &edges.collect::<Vec<_>>());
     let (width, height) = (layout.width + 2.0 * MARGIN, layout.height + 2.0 * MARGIN);
+    let fit = smallest
+        .map_or_else(String::new, |part| format!(" style=\"min-width:{:.0}px;max-width:{width:.0}px\"", width * part));
     let mut text = format!(
-        "<svg class=\"graph\" xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" height=\"{height:.0}\" role=\"img\">\n\
+        "<svg class=\"graph\" xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" height=\"{height:.0}\"{fit} role=\"img\">\n\
          <title>{}</title>\n{style}\
          <defs><marker id=\"head\" viewBox=\"0 0 8 8\" refX=\"8\" refY=\"4\" markerWidth=\"8\" markerHeight=\"8\" orient=\"auto\">\
          <path d=\"M0 0 L8 4 L0 8 Z\"/></marker></defs>\n<g transform=\"translate({MARGIN} {MARGIN})\">\n",

@@ -118,7 +118,10 @@ fn figure(title: &str, below: &str, series: Vec<Series>) -> String {
         )
         .expect("a string");
     }
-    for tick in nice(x0, x1, 5).into_iter().filter(|tick| (x0..=x1).contains(tick)) {
+    // Between two epochs there is none.
+    let whole = all().all(|point| point.0.fract() == 0.0);
+    let fits = |tick: &f64| (x0..=x1).contains(tick) && (!whole || (tick - tick.round()).abs() < 1e-9);
+    for tick in nice(x0, x1, 5).into_iter().filter(fits) {
         let (x, y) = (across(tick), HEIGHT - BOTTOM + 15.0);
         writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"middle\">{}</text>", number(tick))
             .expect("a string");

@@ -163,7 +163,7 @@ impl Page {
             ("notices", "Cut, dropped, guessed", parts::notices(&self.notices)),
             ("stages", "Stages", parts::stages(&self.stages)),
             ("environment", "Environment", parts::facts(&self.environment)),
-            ("reproduce", "Again", parts::reproduce(&self.reproduce)),
+            ("reproduce", "Reproduce", parts::reproduce(&self.reproduce)),
         ];
         let mut text = String::new();
         for (id, title, content) in sections {

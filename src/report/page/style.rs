@@ -5,13 +5,13 @@ pub(super) const SHEET: &str = "\
 :root {
   --paper: #fff; --ink: #1c1e21; --faint: #5c6370; --line: #dfe2e7; --panel: #f6f7f9; --link: #1558b0;
   --good: #1d7a3a; --bad: #b3261e; --warn: #8a5a00; --c0: #0072b2; --c1: #d55e00; --c2: #009e73; --c3: #cc79a7;
-  --c4: #b08900; --c5: #3f7fb5; --heat: 0, 114, 178;
+  --c4: #b08900; --c5: #3f7fb5; --heat: 0, 114, 178; --edge: #0003;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --paper: #16181d; --ink: #e6e6e6; --faint: #a0a6b0; --line: #343841; --panel: #1e2127; --link: #8ab4f8;
     --good: #6cc885; --bad: #f2867f; --warn: #e0b050; --c0: #56b4e9; --c1: #ff9147; --c2: #3fd0a0; --c3: #e59cc4;
-    --c4: #f0e442; --c5: #9dcbf0; --heat: 86, 180, 233;
+    --c4: #f0e442; --c5: #9dcbf0; --heat: 86, 180, 233; --edge: #fff4;
   }
 }
 * { box-sizing: border-box; }
@@ -36,7 +36,11 @@ pre { background: var(--panel); border: 1px solid var(--line); border-radius: 6p
 dl.facts { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; margin: 0; }
 dl.facts dt { color: var(--faint); }
 dl.facts dd { margin: 0; }
-.wide { overflow-x: auto; }
+.wide {
+  overflow-x: auto; background: linear-gradient(to right, var(--paper) 1.5rem, transparent), linear-gradient(to left, var(--paper) 1.5rem, transparent),
+    linear-gradient(to right, var(--edge), transparent 1rem), linear-gradient(to left, var(--edge), transparent 1rem);
+  background-attachment: local, local, scroll, scroll;
+}
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .8rem .25rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); overflow-wrap: normal; }
 th { font-weight: 600; color: var(--faint); }
@@ -71,7 +75,7 @@ table.confusion { border-spacing: 2px; border-collapse: separate; }
 table.confusion td, table.confusion th { border: 0; padding: .25rem .5rem; text-align: center; }
 table.confusion td.n { border-radius: 3px; }
 table.confusion th[scope=row] { text-align: right; }
-.graph { display: block; max-width: none; }
+.graph { display: block; width: 100%; height: auto; }
 .graph text { font-size: 13px; fill: var(--ink); }
 .graph rect { fill: var(--paper); stroke: var(--faint); stroke-width: 1.2; }
 .graph .source rect { fill: var(--panel); stroke: var(--c0); }
@@ -86,7 +90,9 @@ footer { margin-top: 3rem; color: var(--faint); font-size: .85em; }
   body { padding: .6rem .7rem 2rem; font-size: 14px; }
   dl.facts { grid-template-columns: 1fr; gap: 0; }
   dl.facts dd { margin-bottom: .4rem; }
-  .timeline { grid-template-columns: minmax(0, 1fr); }
+  .timeline { grid-template-columns: minmax(0, 1fr) max-content; grid-auto-flow: dense; }
+  .timeline .track { grid-column: 1 / -1; margin-bottom: .4rem; }
+  td.digest { white-space: nowrap; }
 }
 @media print {
   :root { --paper: #fff; --ink: #000; --faint: #444; --line: #bbb; --panel: #f4f4f4; --c0: #0072b2; --c1: #d55e00; --c2: #009e73; --c3: #cc79a7; --c4: #8a6d00; --c5: #3f7fb5; --good: #1d7a3a; --bad: #b3261e; --warn: #8a5a00; }
@@ -96,8 +102,12 @@ footer { margin-top: 3rem; color: var(--faint); font-size: .85em; }
   section { break-inside: auto; }
   h2, h3 { break-after: avoid; }
   .charts { grid-template-columns: 1fr 1fr; }
-  .wide { overflow: visible; }
-  .graph { width: 100%; height: auto; }
+  .wide { overflow: visible; background: none; }
+  table { font-size: .9em; }
+  th, td { padding-right: .5rem; }
+  td.n, th.n { padding-left: .5rem; white-space: normal; }
+  .graph { min-width: 0 !important; }
+  details::details-content { content-visibility: visible; }
   .bar, table.confusion td.n { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }
 ";
