@@ -89,6 +89,11 @@ fn behave(behaviour: &str) -> Program {
     program
 }
 
+/// How often what is random is tried: `FTP_TEST_ROUNDS`, or a number that suits every day.
+fn rounds(usual: u64) -> u64 {
+    std::env::var("FTP_TEST_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
 fn never() -> Arc<AtomicBool> {
     Arc::new(AtomicBool::new(false))
 }
@@ -193,7 +198,8 @@ fn commit_one(store: &Store, program: &Program, number: u32) -> (String, String)
 fn killed_at_any_instant_what_was_reported_stays_and_nothing_half_made_shows() {
     let (_directory, store) = new_store();
     let mut reported: Vec<(String, String)> = Vec::new();
-    for round in 0..40_u64 {
+    let rounds = rounds(40);
+    for round in 0..rounds {
         let mut child = start("commit", &store);
         let lines = BufReader::new(child.stdout.take().expect("piped"));
         let pid = child.id();
@@ -235,10 +241,15 @@ fn killed_at_any_instant_what_was_reported_stays_and_nothing_half_made_shows() {
         let Lookup::Hit(manifest) = store.lookup(&key) else { panic!("{} is half-made", path.display()) };
         assert_whole(&store, &manifest.output);
     }
-    for blob in files_under(&store.root().join("blobs")) {
-        let digest = ftp::store::digest_file(&blob).expect("readable");
+    let blobs = files_under(&store.root().join("blobs"));
+    for blob in &blobs {
+        let digest = ftp::store::digest_file(blob).expect("readable");
         assert_eq!(blob.file_name().expect("a name").to_string_lossy(), digest);
     }
+    let (kept, blobs) = (reported.len(), blobs.len());
+    println!(
+        "{rounds} processes killed while they commit: {kept} results stayed, {blobs} blobs are what their names say"
+    );
     store.sweep().expect("swept");
     assert_eq!(fs::read_dir(store.root().join("attempts")).expect("readable").count(), 0);
 }
@@ -378,6 +389,7 @@ fn two_and_sixteen_runs_at_once_compute_each_stage_once() {
         assert_eq!(ran, 3, "{runs} runs");
         let computed = fs::read_to_string(store.root().join("computed")).expect("readable");
         assert_eq!(computed.lines().collect::<Vec<_>>(), ["pretrain", "adapt(domain)", "finetune(target)"]);
+        println!("{runs} runs at once: {} computations of 3 keys", computed.lines().count());
     }
 }
 
@@ -392,15 +404,14 @@ fn children(of: u32) -> Vec<u32> {
     pids.filter(|pid| parent(pid) == Some(of)).collect()
 }
 
-/// `FTP_TEST_ROUNDS` says how often.
 #[test]
 fn killed_at_random_instants_engine_stage_or_both_finished_stages_stay_finished() {
-    let rounds: u64 = std::env::var("FTP_TEST_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(12);
-    let mut kept = 0;
+    let rounds = rounds(12);
+    let (mut kept, mut killed) = (0, [0; 3]);
     for round in 0..rounds {
         let (_directory, store) = new_store();
         let mut engine = start("slow", &store);
-        let instant = Key::new(round, "instant").uniform(0) * 500.0;
+        let instant = Key::new(round, "instant").uniform(0) * 900.0;
         std::thread::sleep(Duration::from_secs_f32(instant / 1000.0));
         let finished = files_under(&store.root().join("results"));
         let stages = children(engine.id());
@@ -425,8 +436,12 @@ fn killed_at_random_instants_engine_stage_or_both_finished_stages_stay_finished(
         assert!(files_under(&store.root().join("attempts")).is_empty(), "round {round}");
         assert!(files_under(&store.root().join("leases")).iter().all(|path| path.ends_with("lock")), "round {round}");
         kept += finished.len();
+        killed[(round % 3) as usize] += 1;
     }
-    println!("{rounds} kills, {kept} stages were finished before and stayed so");
+    let [both, stage, engine] = killed;
+    println!(
+        "killed {engine} times the engine, {stage} the stage, {both} both: {kept} stages were finished before and stayed so"
+    );
 }
 
 #[test]
@@ -443,6 +458,8 @@ fn a_stage_dies_with_its_scheduler_and_the_next_run_takes_over_at_once() {
     let begun = Instant::now();
     let report = run_all(&behave("work"), &store, &never(), &|_| {});
     assert_eq!((report.ran, report.hits), (2, 1));
-    assert!(begun.elapsed() < Duration::from_secs(5), "it did not wait for a heartbeat");
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(5), "it did not wait for a heartbeat");
+    println!("the leases of a killed run were taken over in {:.1} s, stages included", took.as_secs_f64());
     assert!(files_under(&store.root().join("attempts")).is_empty(), "the dead stage's attempt was swept");
 }

@@ -3,6 +3,9 @@
 use ftp::event::{Event, Notice};
 use serde_json::{Value, json};
 
+#[cfg(feature = "train")]
+mod project;
+
 fn text(text: &str) -> String {
     text.to_owned()
 }
@@ -129,5 +132,40 @@ fn what_is_not_a_number_is_null_and_an_event_with_it_is_read_again() {
         let line = serde_json::to_string(&event).expect("JSON");
         let read: Event = serde_json::from_str(&line).expect("it is read again");
         assert_eq!(serde_json::to_string(&read).expect("JSON"), line);
+    }
+}
+
+#[cfg(feature = "train")]
+#[test]
+fn every_line_of_a_run_is_of_the_schema() {
+    let schema: Value = serde_json::from_str(include_str!("../docs/events.schema.json")).expect("JSON");
+    let kinds = schema["oneOf"].as_array().expect("a list");
+    let directory = project::project();
+    let root = directory.path();
+    let pipelines =
+        "pipeline small = base -> finetune(target)\npublish small to \"out\"\nexpect small.accuracy > 0.99\n";
+    project::write(root, pipelines);
+    let mut seen = std::collections::BTreeMap::<String, usize>::new();
+    // Once with everything to do, and once with nothing.
+    for _ in 0..2 {
+        let output = project::call(root, &["run", "p.ftp", "--json"]);
+        for line in String::from_utf8(output.stdout).expect("UTF-8").lines() {
+            let event: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+            assert_eq!(kinds.iter().filter(|kind| is_described(&event, kind)).count(), 1, "{line}");
+            *seen.entry(event["event"].as_str().expect("a kind").to_owned()).or_default() += 1;
+        }
+    }
+    println!("every line of two runs is of the schema: {seen:?}");
+    for kind in [
+        "run_started",
+        "stage_hit",
+        "stage_started",
+        "progress",
+        "evaluated",
+        "published",
+        "expectation",
+        "run_finished",
+    ] {
+        assert!(seen.contains_key(kind), "no {kind}: {seen:?}");
     }
 }

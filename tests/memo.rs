@@ -118,3 +118,22 @@ fn a_damaged_or_foreign_entry_counts_as_none() {
         assert_eq!(place.describe().files[0].rows, 2);
     }
 }
+
+#[test]
+fn times_of_files_and_clocks_decide_nothing() {
+    let place = Place::new();
+    let first = place.describe();
+    let (hour, now) = (Duration::from_secs(3600), SystemTime::now());
+    // As a copy without times has it, of clocks that are slow and fast, and of long ago and long hence.
+    let times = [SystemTime::UNIX_EPOCH, now - hour, now, now + hour, now + 10_000 * hour];
+    for time in times {
+        for modified in [false, true] {
+            let text = if modified { "one line\nanother lane\n" } else { "one line\nanother line\n" };
+            fs::write(place.file(), text).unwrap();
+            let times = FileTimes::new().set_modified(time);
+            File::options().write(true).open(place.file()).unwrap().set_times(times).unwrap();
+            assert_eq!(place.describe().files[0].digest != first.files[0].digest, modified, "{time:?}");
+        }
+    }
+    println!("{} files of {} times: the digest is that of the content", 2 * times.len(), times.len());
+}

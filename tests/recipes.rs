@@ -227,4 +227,5 @@ fn ten_thousand_cosmetic_edits_change_no_key() {
         let text = disguised(Key::new(seed, "cosmetic"));
         assert_eq!(keys(&text), plain, "seed {seed}:\n{text}");
     }
+    println!("10,000 ways to write one program: 0 other keys of {} stages", plain.len());
 }

@@ -25,6 +25,8 @@ fn a_clean_machine_with_a_remote_trains_nothing_and_reports_the_same() {
     let said = first.ftp(&format!("push p.ftp --to {s3}"), 0).out;
     assert!(said.starts_with("0 results pushed") && said.contains("0 B; 4 were there"), "{said}");
 
+    let report = sections(&first);
+    assert_eq!(report.len(), SECTIONS.len());
     let web = Web::new(Path::new(&directory));
     for remote in [directory.clone(), format!("http://{}", web.address), s3.to_owned()] {
         let mut other = Machine::that_trusts(&first);
@@ -34,11 +36,28 @@ fn a_clean_machine_with_a_remote_trains_nothing_and_reports_the_same() {
         let (computed, notices) = other.run(&format!("--locked --remote {remote}"));
         assert_eq!((computed, notices.len()), (0, 0), "with {remote}: {notices:?}");
         assert_eq!(other.table("--locked"), table, "with {remote}");
+        assert_eq!(sections(&other), report, "with {remote}");
         let published =
             |machine: &Machine| fs::read(machine.place.at("out/full/model.safetensors")).expect("published");
         assert_eq!(published(&other), published(&first));
         other.ftp("cache verify", 0);
     }
+    println!(
+        "3 clean machines, from a directory, the web and S3: 0 of {STAGES} stages computed, the same table, report and model"
+    );
+}
+
+/// What a report says of results: not when, where and by whom they were computed.
+const SECTIONS: [&str; 5] = ["results", "curves", "confusion", "data", "notices"];
+
+fn sections(machine: &Machine) -> Vec<String> {
+    machine.ftp("report p.ftp -o r.html", 0);
+    let html = machine.place.read("r.html");
+    let section = |id: &&str| {
+        let from = html.find(&format!("<section id=\"{id}\">"))?;
+        Some(html[from..][..html[from..].find("</section>")?].to_owned())
+    };
+    SECTIONS.iter().filter_map(section).collect()
 }
 
 #[test]
@@ -210,6 +229,7 @@ fn a_push_that_is_killed_leaves_nothing_half_there() {
         shelf.verify();
     }
     assert!(killed >= rounds / 3, "only {killed} of {rounds} were killed before their end");
+    println!("{killed} pushes killed: never a manifest without all it names");
     first.ftp(&format!("push p.ftp --to {}", shelf.address()), 0);
     assert_eq!(shelf.verify(), STAGES);
     assert_eq!(Machine::that_trusts(&first).run(&format!("--remote {}", shelf.address())).0, 0);

@@ -3,7 +3,10 @@
 #![cfg(feature = "train")]
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -90,6 +93,10 @@ fn run(
     let mut outputs: Vec<(String, String)> = Vec::new();
     for (index, stage) in plan.stages.iter().enumerate() {
         let keyed = plan.key(&program, index, &|before| outputs[before].1.clone());
+        if let Lookup::Hit(manifest) = store.lookup(&keyed.key) {
+            outputs.push((stage.label.clone(), manifest.output));
+            continue;
+        }
         let node = plan.node(&program, index);
         let values = |parameters: &indexmap::IndexMap<String, ftp::lang::ir::Parameter>| {
             parameters
@@ -172,6 +179,15 @@ fn attempt_at(spec: &StageSpec, store: &Store, stop: Option<u64>) -> (Option<Out
         Event::Progress { step, .. } => {
             let first = told.borrow().steps.map_or(step, |(first, _)| first);
             told.borrow_mut().steps = Some((first, step));
+            let steps = std::env::var_os(STEPS);
+            if let Some(file) = &steps {
+                let mut file = fs::File::options().create(true).append(true).open(file).expect("opens");
+                writeln!(file, "{step} {}", spec.label).expect("written");
+            }
+            if stop == Some(step) && steps.is_some() {
+                // SAFETY: sends a signal; no memory is involved.
+                unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+            }
             if stop == Some(step) {
                 resume_unwind(Box::new("stopped"));
             }
@@ -190,6 +206,11 @@ fn attempt_at(spec: &StageSpec, store: &Store, stop: Option<u64>) -> (Option<Out
     (outcome, told.into_inner())
 }
 
+/// How often what is random is tried: `FTP_TEST_ROUNDS`, or a number that suits every day.
+fn rounds(usual: u64) -> u64 {
+    std::env::var("FTP_TEST_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
 fn store_in(root: &Path, name: &str) -> Store {
     Store::open(root.join(name)).expect("a store")
 }
@@ -202,7 +223,8 @@ fn steps_of(told: &[(String, Told)]) -> Vec<(String, u64)> {
 #[test]
 fn a_training_stopped_at_any_step_repeats_at_most_the_steps_since_its_checkpoint_and_ends_at_the_same_bits() {
     let draws = Key::new(11, "where to stop");
-    for round in 0..4u64 {
+    let (mut stops, mut most) = (0, 0);
+    for round in 0..rounds(4) {
         let draws = draws.at(round);
         let every = 1 + u64::from(draws.below(0, 7));
         let directory = project(&PIPELINE.replace("EVERY", &every.to_string()));
@@ -234,6 +256,7 @@ fn a_training_stopped_at_any_step_repeats_at_most_the_steps_since_its_checkpoint
                     first <= after + 1 && after + 1 - first <= every,
                     "{stopped}: stopped after {after}, began again at {first}"
                 );
+                (stops, most) = (stops + 1, most.max(after + 1 - first));
                 let resumed = said.notices.iter().find(|notice| notice.code == "ftp::train::resumed");
                 assert_eq!(resumed.is_some(), first > 1, "{label} {first}");
                 if let Some(resumed) = resumed {
@@ -243,6 +266,63 @@ fn a_training_stopped_at_any_step_repeats_at_most_the_steps_since_its_checkpoint
             done = Some((label, last));
         }
     }
+    println!("{stops} trainings stopped at random steps: at most {most} steps again, the same bits in the end");
+}
+
+/// Where a process of the test below writes down each step, and after which step of which stage it kills itself.
+const STEPS: &str = "FTP_TEST_STEPS";
+const STOP: &str = "FTP_TEST_STOP";
+
+#[test]
+fn child_entry() {
+    let Some(steps) = std::env::var_os(STEPS) else { return };
+    let stop = std::env::var(STOP).unwrap_or_default();
+    let stop = |label: &str, _| stop.strip_suffix(label)?.trim().parse().ok();
+    let root = Path::new(&steps).parent().expect("in the project");
+    run(root, &store_in(root, "killed"), &stop, &mut Vec::new());
+}
+
+#[test]
+fn processes_killed_at_any_step_repeat_at_most_the_steps_since_their_checkpoint_and_end_at_the_same_bits() {
+    const EVERY: u64 = 4;
+    let directory = project(&PIPELINE.replace("EVERY", &EVERY.to_string()));
+    let root = directory.path();
+    let mut whole = Vec::new();
+    let expected = run(root, &store_in(root, "uninterrupted"), &|_, _| None, &mut whole);
+    let trainings = steps_of(&whole);
+
+    let file = root.join("steps");
+    let process = |stop: &str| {
+        let mut command = Command::new(std::env::current_exe().expect("this binary"));
+        command.args(["child_entry", "--exact"]).env(STEPS, &file).env(STOP, stop).stdout(Stdio::null());
+        command.status().expect("it starts")
+    };
+    let (mut killed, mut most) = (0, 0);
+    for round in 0..rounds(1) {
+        let _ = (fs::remove_dir_all(root.join("killed")), fs::remove_file(&file));
+        let draws = Key::new(12, "where to kill").at(round);
+        for (at, (label, steps)) in trainings.iter().enumerate() {
+            let status = process(&format!("{} {label}", 1 + draws.below(at as u64, *steps as u32)));
+            assert_eq!(status.signal(), Some(libc::SIGKILL), "round {round}, {label}");
+            killed += 1;
+        }
+        assert!(process("").success());
+        let store = store_in(root, "killed");
+        assert_eq!(run(root, &store, &|_, _| panic!("nothing is left to train"), &mut Vec::new()), expected);
+        let mut reached = BTreeMap::new();
+        for line in fs::read_to_string(&file).expect("readable").lines() {
+            let (step, label) = line.split_once(' ').expect("both are said");
+            let step: u64 = step.parse().expect("a number");
+            if let Some(before) = reached.insert(label.to_owned(), step) {
+                let again = (before + 1).saturating_sub(step);
+                assert!(step <= before + 1 && again <= EVERY, "{label} was killed after {before}, went on at {step}");
+                most = most.max(again);
+            }
+        }
+    }
+    println!(
+        "{killed} processes killed at random steps, a checkpoint every {EVERY}: at most {most} again, the same bits"
+    );
 }
 
 #[test]
@@ -417,6 +497,7 @@ fn runs_that_are_killed_again_and_again_resume_and_end_at_the_digests_of_one_tha
     assert!(told.contains("resumed at step"), "{told}");
     assert_eq!(results(&store), results(&root.join("uninterrupted")));
     assert!(files(&store.join("checkpoints")).is_empty() && files(&store.join("attempts")).is_empty());
+    println!("{killed} runs killed while they trained: the digests of one that was not");
 }
 
 #[test]
