@@ -5,7 +5,7 @@ use burn::tensor::{Tensor, TensorData};
 use super::extension::{Array, Kernel, apply, array, on_host, space, values, values_mut};
 use super::math::multiversion;
 use super::parallel::{PIECE, pieces};
-use crate::nn::largest::{Largest, rank};
+use crate::nn::largest::{mask, rank};
 
 /// Which weights of a tensor are kept.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -46,21 +46,10 @@ impl Kept {
 
 fn largest(weights: &[f32], scores: Option<&[f32]>, keep: usize) -> Vec<bool> {
     // Numbers that are not negative have the order of their bits.
-    let size = |weight: &f32| weight.abs().to_bits();
+    let size = |weight: f32| weight.abs().to_bits();
     match scores {
-        _ if keep >= weights.len() => vec![true; weights.len()],
-        None => {
-            let mut largest = Largest::of(weights.iter().map(size), keep);
-            weights.iter().map(|weight| largest.keeps(size(weight))).collect()
-        }
-        Some(scores) => {
-            let keys = || {
-                let both = scores.iter().zip(weights);
-                both.map(move |(score, weight)| (u64::from(rank(*score)) << 32) | u64::from(size(weight)))
-            };
-            let mut largest = Largest::of(keys(), keep);
-            keys().map(|key| largest.keeps(key)).collect()
-        }
+        None => mask(weights, size, |_| 0, keep),
+        Some(scores) => mask(scores, rank, |at| size(weights[at]), keep),
     }
 }
 
@@ -227,7 +216,7 @@ mod tests {
             prop_assert!((count as f64 - share * weights.len() as f64).abs() <= 1.0);
             let plain = Kept::Largest(share).mask(&weights, None);
             prop_assert_eq!(plain.iter().filter(|kept| **kept).count(), count);
-            let (kept, left): (Vec<(&f32, &bool)>, Vec<(&f32, &bool)>) =
+            let (kept, left): (Vec<_>, Vec<_>) =
                 weights.iter().zip(&plain).partition(|(_, kept)| **kept);
             prop_assert!(kept.iter().all(|(kept, _)| left.iter().all(|(left, _)| kept.abs() >= left.abs())));
             // Scores that are all equal leave the choice to the weights.
