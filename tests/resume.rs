@@ -39,6 +39,8 @@ let base = pretrain -> adapt(corpus)
 pipeline full = base -> finetune(target)
 pipeline biases = base -> peft(bitfit) -> finetune(target, patience = 2)
 pipeline low_rank = base -> peft(lora, rank = 2) -> finetune(target, average = swa, average_from = 40 %, average_every = 2, cycles = 3)
+pipeline movement = base -> peft(movement_pruning, keep = 20 %) -> finetune(target)
+pipeline soft = base -> peft(soft_movement_pruning, score_learning_rate = 0.3) -> finetune(target, regularizer = smart)
 pipeline stable = base -> finetune(
   target, regularizer = smart, noise = 0.01, noise_radius = 0.05, mixout = 0.2, unfreeze_every = 1 epoch,
   layer_decay = 0.8, schedule = slanted, reinit_layers = 1,
@@ -232,7 +234,7 @@ fn a_training_stopped_at_any_step_repeats_at_most_the_steps_since_its_checkpoint
         let mut whole = Vec::new();
         let expected = run(root, &store_in(root, "uninterrupted"), &|_, _| None, &mut whole);
         let steps = steps_of(&whole);
-        assert_eq!(steps.len(), 7, "pretrain, adapt and five times finetune");
+        assert_eq!(steps.len(), 9, "pretrain, adapt and seven times finetune");
 
         // Two interruptions of each training, the second after the first.
         let stop = |label: &str, attempt: usize| {

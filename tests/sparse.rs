@@ -116,6 +116,47 @@ fn diff_pruning_stores_the_target_share_and_says_the_same_when_it_is_opened_agai
 }
 
 #[test]
+fn pruning_stores_what_is_left_and_says_the_same_when_it_is_opened_again_and_published() {
+    let project = project(
+        "pipeline movement = pretrain -> peft(movement_pruning, keep = 20 %) -> finetune(target)\n\
+         pipeline magnitude = pretrain -> peft(magnitude_pruning, keep = 20 %) -> finetune(target)\n\
+         pipeline soft = pretrain -> peft(soft_movement_pruning, score_learning_rate = 0.5) -> finetune(target)\n\
+         publish movement to \"out\"\n",
+    );
+    run(project.path());
+    let found = evaluated(project.path());
+    assert_eq!(found.len(), 3);
+    says_the_same(project.path());
+    // Two layers of four maps of 16 by 16 and two of 16 by 64, as `pretrain` has them by default.
+    for manifest in &found {
+        let sparsity = &manifest.summary["sparsity"];
+        let [zeros, of] = ["zeros", "of"].map(|name| sparsity[name].as_u64().unwrap() as usize);
+        assert_eq!(of, 2 * (4 * 16 * 16 + 2 * 16 * 64));
+        let stored = stored(project.path(), manifest);
+        let left: usize = stored.iter().filter(|(name, _)| name.ends_with(".kept")).map(|(_, count)| count).sum();
+        assert_eq!(left, of - zeros);
+        assert!(
+            stored.iter().all(|(name, _)| !name.contains("embeddings") && !name.ends_with("_scores")),
+            "{stored:?}"
+        );
+    }
+    let published = fs::read(project.path().join("out/model.safetensors")).unwrap();
+    let published = safetensors::SafeTensors::deserialize(&published).unwrap();
+    let mut zeros = 0;
+    for (name, tensor) in published.iter() {
+        assert!(!name.ends_with(".mask") && !name.ends_with(".kept") && !name.ends_with("_scores"), "{name}");
+        let dense: Vec<f32> = tensor.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+        let kept = dense.iter().filter(|value| **value != 0.0).count();
+        if name.contains(".layer.") && tensor.shape().len() == 2 {
+            assert_eq!(kept, (dense.len() as f64 * 0.2 + 1e-9) as usize, "{name}");
+            zeros += dense.len() - kept;
+        }
+    }
+    let card = fs::read_to_string(project.path().join("out/README.md")).unwrap();
+    assert!(zeros > 0 && card.contains("80.1 % of the 6,144 weights"), "{card}");
+}
+
+#[test]
 fn the_intrinsic_dimension_stores_its_numbers_and_says_the_same_when_it_is_opened_again() {
     let project = project(
         "pipeline small = pretrain -> peft(intrinsic, dimension = 30) -> finetune(target)\n\

@@ -20,6 +20,8 @@ mod learning;
 mod numbers;
 #[path = "training/optimizer.rs"]
 mod optimizer;
+#[path = "training/pruning.rs"]
+mod pruning;
 #[path = "training/regularizers.rs"]
 mod regularizers;
 #[path = "training/selection.rs"]

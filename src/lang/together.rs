@@ -2,7 +2,8 @@
 
 use super::check::Checker;
 use super::diagnostic::Diagnostic;
-use super::ir::Node;
+use super::ir::{Delta, Node};
+use super::literal::number;
 use super::metric;
 use super::signature::Artifact;
 use super::suggest;
@@ -15,6 +16,7 @@ impl Checker<'_> {
         let mut errors: Vec<Diagnostic> = Vec::new();
         for node in &self.program.nodes {
             errors.extend(steps_and_epochs(node));
+            errors.extend(node.deltas.iter().filter_map(|delta| no_steps_left(delta, node.span)));
             let data = node.inputs.values().map(|input| &self.program.nodes[*input]);
             errors.extend(data.filter_map(|data| metric_of_another_task(node, "metric", data)));
             errors.extend(self.not_compared(node));
@@ -69,6 +71,24 @@ fn steps_and_epochs(node: &Node) -> Option<Diagnostic> {
             .label("the number of steps")
             .related(epochs, "the number of epochs")
             .help("leave one of them out")
+    })
+}
+
+/// Warm-ups of a delta's schedule that together take more steps than there are.
+fn no_steps_left(delta: &Delta, stage: Span) -> Option<Diagnostic> {
+    let [first, last] = ["initial_warmup", "final_warmup"].map(|name| delta.parameters.get(name));
+    let (first, last) = (first?, last?);
+    let sum = first.value.as_float()? + last.value.as_float()?;
+    if sum <= 1.0 {
+        return None;
+    }
+    let message = format!("`initial_warmup` and `final_warmup` together are {} % of the steps", number(100.0 * sum));
+    let error = Diagnostic::error("ftp::value::no_steps_left", last.span.or(first.span).unwrap_or(stage), message)
+        .label("more than there are")
+        .help("leave steps between them, in which weights are pruned: the defaults are 10 % and 20 %");
+    Some(match (first.span, last.span) {
+        (Some(first), Some(_)) => error.related(first, "the other one"),
+        _ => error,
     })
 }
 

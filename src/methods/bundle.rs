@@ -203,7 +203,7 @@ pub(super) fn hand_over(
     bundle: Bundle,
     model: &Model,
     mut summary: serde_json::Value,
-    notices: Vec<Notice>,
+    mut notices: Vec<Notice>,
 ) -> Result<Outcome, StageFailure> {
     stage.activity("saving");
     let Some(base) = bundle.origin.clone().filter(|_| !bundle.deltas.is_empty()) else {
@@ -220,9 +220,13 @@ pub(super) fn hand_over(
         if let Some(pack) = known_delta(spec)?.pack {
             let head = changed.keys().filter(|name| model.head_parameters().contains(&name.as_str()));
             let head: usize = head.map(|name| changed[name].data.len()).sum();
-            let trained = head + pack(spec, model, &mut changed)?;
+            let packed = pack(spec, model, &mut changed)?;
             let total = model.layout().count(|slot| slot.part != Part::Delta);
-            summary["parameters"] = json!({ "trained": trained, "total": total });
+            summary["parameters"] = json!({ "trained": head + packed.numbers, "total": total });
+            if let Some((name, more)) = packed.summary {
+                summary[name] = more;
+            }
+            packed.notices.into_iter().for_each(|notice| stage.notice(&mut notices, notice));
         }
     }
     summary[TRAINED] = described(&bundle.deltas);

@@ -98,12 +98,12 @@ mod run {
     use burn::tensor::Tensor;
 
     use crate::hub::tensors::{HostTensor, Tensors};
-    use crate::methods::StageFailure;
-    use crate::nn::difference::Difference;
+    use crate::methods::{Packed, StageFailure};
     use crate::nn::hard_concrete::HardConcrete;
     use crate::nn::models::Model;
     use crate::nn::models::layout::{Part, Role};
     use crate::nn::pass::Pass;
+    use crate::nn::reparametrisation::Reparametrisation;
     use crate::plan::spec::DeltaSpec;
     use crate::train::stability::diff_pruning::{DIFFERENCE, GATE, GROUP_GATE};
 
@@ -119,14 +119,14 @@ mod run {
         structured: bool,
     }
 
-    impl Difference for Gated {
-        fn of(&self, pass: &Pass, name: &str) -> Tensor<1> {
+    impl Reparametrisation for Gated {
+        fn of(&self, pass: &Pass, name: &str, stored: Tensor<1>) -> Tensor<1> {
             let gate = |suffix: &str| {
                 let name = format!("{name}{suffix}");
                 self.gates.gates(pass.vector(&name), pass.draws(&name))
             };
             let difference = pass.vector(&format!("{name}{DIFFERENCE}")) * gate(GATE);
-            if self.structured { difference * gate(GROUP_GATE) } else { difference }
+            stored + if self.structured { difference * gate(GROUP_GATE) } else { difference }
         }
     }
 
@@ -149,7 +149,7 @@ mod run {
                 let gate = format!("{name}{suffix}");
                 model.add_parameter(gate, Role::Weight, &all(spec.float("gate_init"), count));
             }
-            model.set_difference(name, delta.clone());
+            model.reparametrise(name, delta.clone());
         }
         Ok(())
     }
@@ -191,10 +191,10 @@ mod run {
         Some(kept)
     }
 
-    /// What is stored of the delta; returns how many of its numbers there are.
-    pub fn pack(spec: &DeltaSpec, model: &Model, tensors: &mut Tensors) -> Result<usize, StageFailure> {
+    pub fn pack(spec: &DeltaSpec, model: &Model, tensors: &mut Tensors) -> Result<Packed, StageFailure> {
         let columns = |name: &str| model.parameters.get(name)?.weight.shape().last().copied();
-        sparse(spec, tensors, columns).ok_or_else(incomplete)
+        let numbers = sparse(spec, tensors, columns).ok_or_else(incomplete)?;
+        Ok(Packed { numbers, ..Packed::default() })
     }
 
     pub fn fold(spec: &DeltaSpec, tensors: &mut Tensors) -> Result<(), StageFailure> {
@@ -276,7 +276,7 @@ mod tests {
         let model = oracle::moved(&spec);
         let mut stored = model.tensors();
         stored.retain(|name, _| name.contains(".diff"));
-        let differing = run::pack(&spec, &model, &mut stored).unwrap();
+        let differing = run::pack(&spec, &model, &mut stored).unwrap().numbers;
         let numbers = stored.iter().filter(|(name, _)| name.ends_with(".diff_values"));
         assert_eq!(numbers.map(|(_, tensor)| tensor.data.len()).sum::<usize>(), differing);
         assert!(differing < below_the_head(&model) && !stored.keys().any(|name| name.ends_with("gate")));

@@ -70,13 +70,13 @@ mod run {
     use burn::tensor::{Device, Tensor};
 
     use crate::hub::tensors::{HostTensor, Tensors};
-    use crate::methods::StageFailure;
-    use crate::nn::difference::Difference;
+    use crate::methods::{Packed, StageFailure};
     use crate::nn::models::Model;
     use crate::nn::models::layout::{Part, Role};
     use crate::nn::parameters::Weight;
     use crate::nn::pass::{Pass, site_index};
     use crate::nn::projection::Projection;
+    use crate::nn::reparametrisation::Reparametrisation;
     use crate::plan::spec::DeltaSpec;
     use crate::random::Key;
 
@@ -93,12 +93,12 @@ mod run {
         scale: Option<usize>,
     }
 
-    impl Difference for Projected {
-        fn of(&self, pass: &Pass, _: &str) -> Tensor<1> {
+    impl Reparametrisation for Projected {
+        fn of(&self, pass: &Pass, _: &str, stored: Tensor<1>) -> Tensor<1> {
             let difference = self.projection.apply(pass.vector(VECTOR));
             match self.scale {
-                None => difference,
-                Some(at) => difference * pass.vector(SCALES).narrow(0, at, 1),
+                None => stored + difference,
+                Some(at) => stored + difference * pass.vector(SCALES).narrow(0, at, 1),
             }
         }
     }
@@ -166,19 +166,19 @@ mod run {
         let device = model.device().clone();
         for (name, count, part) in places {
             let projection = projection(spec, &name, inputs, count, &device);
-            model.set_difference(name, Arc::new(Projected { projection, scale: per_layer.then_some(part) }));
+            model.reparametrise(name, Arc::new(Projected { projection, scale: per_layer.then_some(part) }));
         }
         Ok(())
     }
 
     /// Says also without scales how many parts the model has, so that nothing else is laid over. Returns how many numbers trained.
-    pub fn pack(_: &DeltaSpec, model: &Model, tensors: &mut Tensors) -> Result<usize, StageFailure> {
+    pub fn pack(_: &DeltaSpec, model: &Model, tensors: &mut Tensors) -> Result<Packed, StageFailure> {
         let count = |tensors: &Tensors, name: &str| tensors.get(name).map_or(0, |tensor| tensor.data.len());
         let trained = count(tensors, VECTOR) + count(tensors, SCALES);
         let parts = places(model).1;
         let ones = || HostTensor { shape: vec![parts], data: vec![1.0; parts] };
         tensors.entry(SCALES.into()).or_insert_with(ones);
-        Ok(trained)
+        Ok(Packed { numbers: trained, ..Packed::default() })
     }
 
     pub fn fold(spec: &DeltaSpec, tensors: &mut Tensors) -> Result<(), StageFailure> {

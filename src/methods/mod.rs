@@ -16,6 +16,7 @@ mod panel;
 mod parameters;
 #[cfg(feature = "train")]
 pub mod predict;
+mod pruning;
 #[cfg(feature = "train")]
 mod shared;
 mod stability;
@@ -47,6 +48,8 @@ mod invertible;
 mod labelled;
 mod last_layers;
 mod lora;
+mod magnitude_pruning;
+mod movement_pruning;
 #[cfg(all(test, feature = "train"))]
 mod oracle;
 mod p_tuning;
@@ -62,6 +65,7 @@ mod race;
 #[cfg(feature = "train")]
 mod ranking;
 mod select;
+mod soft_movement_pruning;
 mod swap;
 mod text;
 
@@ -114,8 +118,8 @@ pub(crate) struct Delta {
     /// same. Tensors that replace the model's are there already. None where no such model exists: then the delta stays beside
     /// the model, attached again wherever it is used.
     pub fold: Option<Fold>,
-    /// Turns what trained into what is stored, and says how many of its numbers are the delta's: for a delta that needs more to
-    /// train than to be laid over a model. None where all that trained is stored.
+    /// Turns what trained into what is stored: for a delta that needs more to train than to be laid over a model. None where all
+    /// that trained is stored.
     pub pack: Option<Pack>,
     /// Whether it makes sense for the new head to train alone.
     pub head_alone: bool,
@@ -125,7 +129,18 @@ pub(crate) struct Delta {
 type Fold = fn(&DeltaSpec, &mut Tensors) -> Result<(), StageFailure>;
 
 #[cfg(feature = "train")]
-type Pack = fn(&DeltaSpec, &Model, &mut Tensors) -> Result<usize, StageFailure>;
+type Pack = fn(&DeltaSpec, &Model, &mut Tensors) -> Result<Packed, StageFailure>;
+
+/// What there is to say about a delta that was packed.
+#[cfg(feature = "train")]
+#[derive(Default)]
+pub(crate) struct Packed {
+    /// How many numbers are stored that are not the head's.
+    pub numbers: usize,
+    /// For the result's summary, under a name.
+    pub summary: Option<(&'static str, serde_json::Value)>,
+    pub notices: Vec<crate::event::Notice>,
+}
 
 #[cfg(feature = "train")]
 impl Delta {
@@ -166,6 +181,9 @@ const METHODS: &[Method] = &[
     last_layers::METHOD,
     freeze::METHOD,
     diff_pruning::METHOD,
+    movement_pruning::METHOD,
+    soft_movement_pruning::METHOD,
+    magnitude_pruning::METHOD,
     intrinsic::METHOD,
 ];
 

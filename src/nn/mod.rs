@@ -4,11 +4,13 @@
 //! their [`parameters`] up, decides which are differentiated, and computes with [`ops`].
 
 pub mod delta;
-pub mod difference;
 pub mod gradient;
 pub mod hard_concrete;
+pub mod largest;
 pub mod models;
 pub mod ops;
 pub mod parameters;
 pub mod pass;
 pub mod projection;
+pub mod pruning;
+pub mod reparametrisation;

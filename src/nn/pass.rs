@@ -8,10 +8,10 @@ use indexmap::IndexMap;
 
 use super::delta::Deltas;
 use super::delta::SiteDelta;
-use super::difference::{Difference, Differences};
 use super::gradient::{Gradient, Gradients, Rows};
 use super::ops::{self, Bounds, Dropout, Precision};
 use super::parameters::{Parameters, Weight};
+use super::reparametrisation::{Reparametrisation, Reparametrisations};
 use crate::data::batch::{Tokens, lengthened};
 use crate::random::Key;
 
@@ -23,9 +23,9 @@ pub struct Pass<'a> {
     parameters: &'a Parameters,
     precision: Precision,
     deltas: Option<&'a Deltas>,
-    differences: Option<&'a Differences>,
-    /// Parameters with their differences, once computed.
-    moved: RefCell<IndexMap<&'a str, Weight>>,
+    computed: Option<&'a Reparametrisations>,
+    /// Parameters that are computed in the pass, once they are.
+    made: RefCell<IndexMap<&'a str, Weight>>,
     training: Option<Training<'a>>,
     dropout: bool,
     noise: RefCell<Option<Noise>>,
@@ -90,8 +90,8 @@ impl<'a> Pass<'a> {
             parameters,
             precision: Precision::default(),
             deltas: None,
-            differences: None,
-            moved: RefCell::default(),
+            computed: None,
+            made: RefCell::default(),
             training,
             dropout: true,
             noise: RefCell::default(),
@@ -113,9 +113,9 @@ impl<'a> Pass<'a> {
         Self { deltas: Some(deltas), ..self }
     }
 
-    /// The same pass through a model some of whose parameters have differences.
-    pub fn with_differences(self, differences: &'a Differences) -> Self {
-        Self { differences: Some(differences).filter(|differences| !differences.is_empty()), ..self }
+    /// The same pass through a model some of whose parameters are computed anew.
+    pub fn with_computed(self, computed: &'a Reparametrisations) -> Self {
+        Self { computed: Some(computed).filter(|computed| !computed.is_empty()), ..self }
     }
 
     /// From here on the pass computes with other draws and with noise, or without: the same rows once more, in one graph.
@@ -153,7 +153,7 @@ impl<'a> Pass<'a> {
         };
         let mut all = loss.backward();
         drop(loss);
-        self.moved.take();
+        self.made.take();
         let noise = noise.filter(Tensor::is_tracked).and_then(|noise| noise.grad_remove(&mut all));
         let whole = training.leaves.into_iter().filter_map(|(name, leaf)| {
             let gradient = match leaf {
@@ -338,26 +338,25 @@ impl<'a> Pass<'a> {
     }
 
     fn weight(&self, name: &str) -> Weight {
-        match self.differences.and_then(|differences| differences.get_key_value(name)) {
+        match self.computed.and_then(|computed| computed.get_key_value(name)) {
             None => self.stored(name).clone(),
-            Some((name, difference)) => self.moved(name, difference.as_ref()),
+            Some((name, how)) => self.make(name, how.as_ref()),
         }
     }
 
-    /// A parameter with its difference: one tensor of a pass, however often it is used.
-    fn moved(&self, name: &'a str, difference: &dyn Difference) -> Weight {
-        if let Some(weight) = self.moved.borrow().get(name) {
+    /// A parameter that is computed: one tensor of a pass, however often it is used.
+    fn make(&self, name: &'a str, how: &dyn Reparametrisation) -> Weight {
+        if let Some(weight) = self.made.borrow().get(name) {
             return weight.clone();
         }
-        let difference = difference.of(self, name);
         let weight = match self.stored(name).clone() {
-            Weight::Vector(vector) => Weight::Vector(vector + difference),
+            Weight::Vector(vector) => Weight::Vector(how.of(self, name, vector)),
             Weight::Matrix(matrix) => {
                 let shape = matrix.dims();
-                Weight::Matrix(matrix + difference.reshape(shape))
+                Weight::Matrix(how.of(self, name, matrix.reshape([-1])).reshape(shape))
             }
         };
-        self.moved.borrow_mut().insert(name, weight.clone());
+        self.made.borrow_mut().insert(name, weight.clone());
         weight
     }
 

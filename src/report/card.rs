@@ -250,6 +250,10 @@ fn what(origin: &Origin, summary: &Json) -> String {
         let (trained, total) = (text::thousands(trained), text::thousands(total));
         facts.push(format!("{total} parameters, of which the last stage trained {trained}"));
     }
+    if let (Some(zeros), Some(of)) = (summary["sparsity"]["zeros"].as_u64(), summary["sparsity"]["of"].as_u64()) {
+        let share = 100.0 * zeros as f64 / of.max(1) as f64;
+        facts.push(format!("{share:.1} % of the {} weights of the layers' maps are 0 (pruned)", text::thousands(of)));
+    }
     facts.iter().map(|fact| format!("- {fact}\n")).collect::<String>() + "\n"
 }
 

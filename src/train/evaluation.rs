@@ -53,9 +53,10 @@ pub fn evaluate(model: &Model, objective: &dyn Objective, rows: Rows, seed: u64)
     objective.check(rows)?;
     let draws = Key::new(seed, "mask for evaluation");
     let (mut sum, mut targets, mut predictions) = (0.0, 0, Vec::new());
+    // One pass for all: what is computed of parameters alone is computed once.
+    let pass = model.evaluating_pass();
     for range in batches(rows.encodings) {
         let chosen: Vec<usize> = range.collect();
-        let pass = model.evaluating_pass();
         let Some(loss) = objective.loss(model, &pass, rows, &chosen, draws) else { continue };
         let value = loss.value()?;
         if !value.is_finite() {

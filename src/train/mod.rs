@@ -10,7 +10,6 @@ mod cuda;
 mod device;
 pub mod error;
 pub mod evaluation;
-mod largest;
 pub mod looping;
 pub mod masked_lm;
 pub mod masking;

@@ -124,14 +124,15 @@ impl Optimizer {
     }
 }
 
-/// Whether weight decay acts on a parameter: not on biases, on gates nor on the weights of norms, by their `transformers` names
+/// Whether weight decay acts on a parameter: not on biases, on gates, on scores nor on the weights of norms, by their `transformers` names
 /// (`LayerNorm`, `layer_norm`, `sa_layer_norm`, `norm`).
 pub fn decays(name: &str) -> bool {
     let is_norm = |part: &str| {
         let part = part.to_ascii_lowercase();
         part.contains("layernorm") || part == "norm" || part.ends_with("_norm")
     };
-    !name.ends_with("bias") && !name.ends_with("_gate") && !name.split('.').any(is_norm)
+    let undecayed = ["bias", "_gate", "_scores"];
+    !undecayed.iter().any(|end| name.ends_with(end)) && !name.split('.').any(is_norm)
 }
 
 /// The global L2 norm, in f64 and in the gradients' order.

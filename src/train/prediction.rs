@@ -42,9 +42,9 @@ pub fn predict(model: &Model, task: &Task, encodings: &[Encoding]) -> Result<Vec
 /// regression.
 pub fn logits(model: &Model, encodings: &[Encoding]) -> Result<Vec<Vec<f32>>, TrainError> {
     let mut logits = Vec::with_capacity(encodings.len());
+    let pass = model.evaluating_pass();
     for range in batches(encodings) {
         let batch = Batch::pack(&encodings[range]);
-        let pass = model.evaluating_pass();
         let first = model.encode_at(&pass, &batch, &batch.first_tokens());
         logits.extend(rows(model.sequence_logits(&pass, first))?);
     }

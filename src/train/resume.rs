@@ -60,15 +60,15 @@ impl State {
     }
 
     /// Takes over what [`State::snapshot`] gathered; `None`, and no weight is changed, when it is not of this training.
-    fn load(&mut self, saved: &Saved, parameters: &mut Parameters, trained: &[String], steps: u64) -> Option<()> {
+    fn load(&mut self, saved: &Saved, model: &mut Model, trained: &[String], steps: u64) -> Option<()> {
         self.position = saved.record("position").filter(|position: &Position| position.step <= steps)?;
-        self.optimizer.load(saved, parameters)?;
-        self.selection.load(saved, parameters, trained)?;
-        self.techniques.load(saved, parameters)?;
-        let weight = |name: &String| saved.like("weights", name, &parameters[name].weight);
+        self.optimizer.load(saved, &model.parameters)?;
+        self.selection.load(saved, &model.parameters, trained)?;
+        let weight = |name: &String| saved.like("weights", name, &model.parameters[name].weight);
         let weights: Vec<Weight> = trained.iter().map(weight).collect::<Option<_>>()?;
+        self.techniques.load(saved, model)?;
         for (name, weight) in trained.iter().zip(weights) {
-            parameters[name].weight = weight;
+            model.parameters[name].weight = weight;
         }
         Some(())
     }
@@ -94,7 +94,7 @@ pub(super) fn find(
             Ok(None) => continue,
             // A later part's: this one has been there.
             Ok(Some(saved)) if saved.step > end && around.relay == Some(place) => continue,
-            Ok(Some(saved)) => match state.load(&saved, &mut model.parameters, trained, end) {
+            Ok(Some(saved)) => match state.load(&saved, model, trained, end) {
                 Some(()) => {
                     let message = format!("resumed at step {} of {end}, from {whose}", saved.step);
                     notices.push(Notice::new("ftp::train::resumed", message));

@@ -21,9 +21,9 @@ fn reference() -> Value {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-/// The tensors under a prefix, without it.
-fn tensors(prefix: &str) -> Tensors {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/training/trajectory.safetensors");
+/// The tensors of a file under a prefix, without it.
+pub fn tensors(file: &str, prefix: &str) -> Tensors {
+    let path = format!("{}/tests/training/{file}.safetensors", env!("CARGO_MANIFEST_DIR"));
     let bytes = std::fs::read(path).unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     let host = |view: safetensors::tensor::TensorView| {
@@ -44,8 +44,15 @@ fn encodings(reference: &Value) -> Vec<Encoding> {
     .collect()
 }
 
-/// Trains as the script did; the losses of the steps and the weights at the end.
-fn train(reference: &Value, initial: &str, task: Task, targets: &[Target]) -> (Vec<f64>, Tensors) {
+/// Trains as the script did, with what a delta adds; the losses of the steps and the model at the end.
+fn train(
+    reference: &Value,
+    initial: &str,
+    task: Task,
+    targets: &[Target],
+    delta: impl Fn(Model) -> Model,
+    parameters: &[(String, ftp::lang::value::Value)],
+) -> (Vec<f64>, Model) {
     let given = |name: &str| reference["settings"][name].as_f64().unwrap();
     let settings = Settings {
         epochs: 2.0,
@@ -56,12 +63,15 @@ fn train(reference: &Value, initial: &str, task: Task, targets: &[Target]) -> (V
         adam_epsilon: given("adam_epsilon"),
         max_grad_norm: Some(given("max_grad_norm")),
         log_interval: 0.0,
+        stability: parameters.iter().cloned().collect(),
         ..Settings::default()
     };
     let head = Head::Sequence(task.clone());
-    let (mut model, report) = Model::new(&reference["config"], &tensors(initial), &head, 9, &Device::flex()).unwrap();
+    let initial = tensors("trajectory", initial);
+    let (mut model, report) = Model::new(&reference["config"], &initial, &head, 9, &Device::flex()).unwrap();
     assert_eq!((report.missing.len(), report.unused.len()), (0, 0), "{report:?}");
     model.precision = ftp::nn::ops::Precision::F32Strict;
+    let mut model = delta(model);
     let encodings = encodings(reference);
     let losses = RefCell::new(Vec::new());
     let sink = |event| {
@@ -71,10 +81,22 @@ fn train(reference: &Value, initial: &str, task: Task, targets: &[Target]) -> (V
     };
     let rows = Rows::labelled(&encodings, targets);
     fit(&mut model, &SequenceTask { task }, rows, None, &settings, super::tiny::around("trajectory", &sink)).unwrap();
-    (losses.into_inner(), model.tensors())
+    (losses.into_inner(), model)
 }
 
-fn assert_losses(losses: &[f64], expected: &[f64]) {
+/// The script's classification, with what a delta adds.
+pub fn classification(
+    delta: impl Fn(Model) -> Model,
+    parameters: &[(String, ftp::lang::value::Value)],
+) -> (Vec<f64>, Model) {
+    let reference = reference();
+    let task = Task::Classification { labels: ["a", "b", "c"].map(String::from).to_vec() };
+    let rows = reference["rows"].as_array().unwrap().iter();
+    let targets: Vec<Target> = rows.map(|row| Target::Class(row["label"].as_u64().unwrap() as u32)).collect();
+    train(&reference, "initial.", task, &targets, delta, parameters)
+}
+
+pub fn assert_losses(losses: &[f64], expected: &[f64]) {
     assert_eq!(losses.len(), 10);
     for (step, (loss, expected)) in losses.iter().zip(expected).enumerate() {
         assert!((loss - expected).abs() < 1e-4, "step {}: {loss}, transformers has {expected}", step + 1);
@@ -92,14 +114,11 @@ fn rows_are_visited_in_the_order_the_reference_was_made_with() {
 
 #[test]
 fn ten_steps_of_classification_have_the_losses_and_end_at_the_weights_of_transformers() {
-    let reference = reference();
-    let task = Task::Classification { labels: ["a", "b", "c"].map(String::from).to_vec() };
-    let rows = reference["rows"].as_array().unwrap().iter();
-    let targets: Vec<Target> = rows.map(|row| Target::Class(row["label"].as_u64().unwrap() as u32)).collect();
-    let (losses, weights) = train(&reference, "initial.", task, &targets);
-    assert_losses(&losses, &numbers(&reference["losses"]));
+    let (losses, model) = classification(|model| model, &[]);
+    assert_losses(&losses, &numbers(&reference()["losses"]));
 
-    let (initial, expected) = (tensors("initial."), tensors("final."));
+    let weights = model.tensors();
+    let (initial, expected) = (tensors("trajectory", "initial."), tensors("trajectory", "final."));
     assert_eq!(weights.len(), expected.len());
     for (name, expected) in &expected {
         let norm = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>().sqrt();
@@ -118,6 +137,6 @@ fn ten_steps_of_regression_have_the_losses_of_transformers() {
     let reference = reference();
     let rows = reference["rows"].as_array().unwrap().iter();
     let targets: Vec<Target> = rows.map(|row| Target::Score(row["score"].as_f64().unwrap() as f32)).collect();
-    let (losses, _) = train(&reference, "regression.", Task::Regression, &targets);
+    let (losses, _) = train(&reference, "regression.", Task::Regression, &targets, |model| model, &[]);
     assert_losses(&losses, &numbers(&reference["regression_losses"]));
 }

@@ -15,10 +15,10 @@ use crate::data::batch::{Batch, Tokens, lengthened};
 use crate::hub::tensors::{HostTensor, Tensors};
 use crate::lang::world::Task;
 use crate::nn::delta::{Deltas, SiteDelta};
-use crate::nn::difference::{Difference, Differences};
 use crate::nn::ops::Precision;
 use crate::nn::parameters::{Parameter, Parameters, Weight};
 use crate::nn::pass::Pass;
+use crate::nn::reparametrisation::{Reparametrisation, Reparametrisations};
 use crate::random::Key;
 
 /// An architecture with its parameters.
@@ -37,7 +37,7 @@ pub struct Model {
     carried: Tensors,
     deltas: Deltas,
     pub(super) before: Before,
-    differences: Differences,
+    computed: Reparametrisations,
     fixed: Option<usize>,
 }
 
@@ -80,7 +80,7 @@ impl Model {
                 carried,
                 deltas: Deltas::new(),
                 before: Before::default(),
-                differences: Differences::new(),
+                computed: Reparametrisations::new(),
                 fixed: None,
             },
             report,
@@ -119,9 +119,9 @@ impl Model {
         self.deltas.entry(site).or_default().push(delta);
     }
 
-    /// Lets a delta say what is added to a parameter, which does not train itself then.
-    pub fn set_difference(&mut self, parameter: String, difference: Arc<dyn Difference>) {
-        self.differences.insert(parameter, difference);
+    /// Lets a delta say what a parameter is in every pass; in place of what was said before.
+    pub fn reparametrise(&mut self, parameter: String, how: Arc<dyn Reparametrisation>) {
+        self.computed.insert(parameter, how);
     }
 
     /// Lets `attach` add a delta, and takes out again what of it lies in so many of the lowest layers.
@@ -165,7 +165,7 @@ impl Model {
     }
 
     fn through<'a>(&'a self, pass: Pass<'a>) -> Pass<'a> {
-        pass.with_precision(self.precision).with_deltas(&self.deltas).with_differences(&self.differences)
+        pass.with_precision(self.precision).with_deltas(&self.deltas).with_computed(&self.computed)
     }
 
     /// Encodes a batch. -> `[T, hidden_size]`, virtual tokens among them.

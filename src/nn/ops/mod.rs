@@ -16,6 +16,7 @@ mod extension;
 mod gelu;
 mod layer_norm;
 mod linear;
+mod masked;
 mod math;
 mod matmul;
 #[cfg(test)]
@@ -32,5 +33,6 @@ pub use extension::on_host;
 pub use gelu::gelu;
 pub use layer_norm::layer_norm;
 pub use linear::linear;
+pub use masked::{Kept, masked};
 pub use matmul::{Precision, tiles};
 pub use prepend::prepend;

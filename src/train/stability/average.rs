@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 use super::{At, Beginning, Begun, Entry, Technique, cycles};
 use crate::event::Notice;
 use crate::nn::models::Model;
-use crate::nn::parameters::{Parameters, Weight};
+use crate::nn::parameters::Weight;
 use crate::train::checkpoint::{Saved, Snapshot};
 use crate::train::reader::wrong;
 
@@ -91,7 +91,7 @@ impl Technique for Average {
         }
     }
 
-    fn load(&mut self, saved: &Saved, _: &Parameters) -> Option<()> {
+    fn load(&mut self, saved: &Saved, _: &mut Model) -> Option<()> {
         self.count = saved.record("averaged")?;
         for (name, mean) in self.mean.iter_mut().filter(|_| self.count > 0) {
             *mean = saved.like("average", name, mean)?;

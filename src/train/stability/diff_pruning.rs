@@ -8,11 +8,11 @@ use crate::event::Notice;
 use crate::hub::tensors::HostTensor;
 use crate::nn::gradient::{Gradient, Gradients};
 use crate::nn::hard_concrete::{FAR, HardConcrete};
+use crate::nn::largest::Largest;
 use crate::nn::models::Model;
 use crate::nn::ops;
-use crate::nn::parameters::{Parameters, Weight};
+use crate::nn::parameters::Weight;
 use crate::train::checkpoint::{Saved, Snapshot};
-use crate::train::largest::Largest;
 use crate::train::reader::wrong;
 
 /// What the delta has for a parameter of the model, by what follows its name: differences and their gates' locations, `[elements]`,
@@ -89,11 +89,11 @@ impl DiffPruning {
         };
         let mut all: Vec<Vec<f32>> = self.names.iter().map(gated).collect();
         let keep = (self.target * all.iter().map(Vec::len).sum::<usize>() as f64 + 1e-9) as usize;
-        let mut largest = Largest::of(all.iter().flatten().map(|value| value.abs()), keep);
+        let mut largest = Largest::of(all.iter().flatten().map(|value| value.abs().to_bits()), keep);
         let mut kept = 0;
         for (name, values) in self.names.iter().zip(&mut all) {
             let gates = values.iter_mut().map(|value| {
-                let keeps = largest.keeps(value.abs()) && *value != 0.0;
+                let keeps = largest.keeps(value.abs().to_bits()) && *value != 0.0;
                 *value = if keeps { *value } else { 0.0 };
                 kept += usize::from(keeps);
                 if keeps { FAR } else { -FAR }
@@ -177,7 +177,7 @@ impl Technique for DiffPruning {
         to.record("diff_pruning", &self.kept);
     }
 
-    fn load(&mut self, saved: &Saved, _: &Parameters) -> Option<()> {
+    fn load(&mut self, saved: &Saved, _: &mut Model) -> Option<()> {
         self.kept = saved.record("diff_pruning")?;
         Some(())
     }

@@ -12,6 +12,7 @@ mod freelb;
 mod layer_decay;
 mod mixout;
 mod noise;
+mod pruning;
 mod r3f;
 mod smart;
 mod temporal;
@@ -28,7 +29,6 @@ use crate::event::Notice;
 use crate::lang::value::Value;
 use crate::nn::gradient::Gradients;
 use crate::nn::models::Model;
-use crate::nn::parameters::Parameters;
 
 /// Every technique: the names of its parameters, and how it begins.
 const TECHNIQUES: &[Entry] = &[
@@ -44,6 +44,7 @@ const TECHNIQUES: &[Entry] = &[
     until::ENTRY,
     average::ENTRY,
     diff_pruning::ENTRY,
+    pruning::ENTRY,
 ];
 
 /// A technique as the table lists it.
@@ -127,8 +128,9 @@ pub trait Technique {
 
     fn save(&self, _to: &mut Snapshot) {}
 
-    /// Takes over what `save` wrote; `None` when it is not there.
-    fn load(&mut self, _saved: &Saved, _parameters: &Parameters) -> Option<()> {
+    /// Takes over what `save` wrote; `None` when it is not there. What the technique did to a model that is no weight of it is
+    /// done again.
+    fn load(&mut self, _saved: &Saved, _model: &mut Model) -> Option<()> {
         Some(())
     }
 }
@@ -231,7 +233,7 @@ impl Techniques {
         self.0.iter().for_each(|technique| technique.save(to));
     }
 
-    pub fn load(&mut self, saved: &Saved, parameters: &Parameters) -> Option<()> {
-        self.0.iter_mut().try_for_each(|technique| technique.load(saved, parameters))
+    pub fn load(&mut self, saved: &Saved, model: &mut Model) -> Option<()> {
+        self.0.iter_mut().try_for_each(|technique| technique.load(saved, model))
     }
 }

@@ -133,7 +133,7 @@ impl Technique for Smart {
         }
     }
 
-    fn load(&mut self, saved: &Saved, _: &Parameters) -> Option<()> {
+    fn load(&mut self, saved: &Saved, _: &mut Model) -> Option<()> {
         for (name, mean) in self.mean.iter_mut().filter(|(_, mean)| mean.trainable) {
             mean.weight = saved.like("smart", name, &mean.weight)?;
         }

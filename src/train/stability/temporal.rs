@@ -10,7 +10,7 @@ use super::{At, Beginning, Begun, Entry, Regularizer, Technique};
 use crate::hub::tensors::HostTensor;
 use crate::lang::world::Task;
 use crate::nn::models::{Head, Model};
-use crate::nn::parameters::{Parameters, Weight};
+use crate::nn::parameters::Weight;
 use crate::nn::pass::site_index;
 use crate::train::checkpoint::{Saved, Snapshot};
 use crate::train::error::TrainError;
@@ -144,7 +144,7 @@ impl Technique for Temporal {
         }
     }
 
-    fn load(&mut self, saved: &Saved, _: &Parameters) -> Option<()> {
+    fn load(&mut self, saved: &Saved, _: &mut Model) -> Option<()> {
         self.ensemble.as_mut().map_or(Some(()), |ensemble| ensemble.load(saved))
     }
 }
