@@ -122,6 +122,41 @@ fn chain(call: impl Strategy<Value = String> + 'static) -> impl Strategy<Value =
     })
 }
 
+/// The type of a param.
+fn ty() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec!["int", "int  in 1..20", "float in -0.5 ..1e3", "strings", "secret", "duration"])
+}
+
+/// A value that is no chain.
+fn value() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "3  epochs",
+        "10%",
+        "\"a # ${b} \\\" ->\"",
+        "[|1e-5|,|2e-5|,|]",
+        "if not quick|then|1|else|\"x\"",
+        "if a.b  >=|3 min then|x else|[|]",
+        "stack(|lora(|rank= |4|,|alpha=8|)|,|bitfit|,|)",
+        "secret(|\"HF_TOKEN\"|)",
+    ])
+}
+
+/// What a recipe takes, some of it documented.
+fn parameters() -> impl Strategy<Value = String> {
+    let parameter = prop::sample::select(vec![
+        "base: model",
+        "t :labelled",
+        "learn: recipe( labelled,|text ) =|finetune",
+        "rate:float in 0.0..1.0= |1e-5",
+        "\n## How long.\nepochs: epochs = |3 epochs",
+        "\n##  One line,\n## another.\n  method:delta=|lora",
+    ]);
+    prop::collection::vec(parameter, 0..5).prop_map(|all| match all.is_empty() {
+        true => "(|)".to_owned(),
+        false => format!("(|{}|)", all.join("|,|")),
+    })
+}
+
 /// A token of a statement; `|` stands for a place where a gap may be.
 fn statement() -> impl Strategy<Value = String> {
     let argument = prop_oneof![
@@ -142,16 +177,27 @@ fn statement() -> impl Strategy<Value = String> {
         format!("s{name}{}", arguments.unwrap_or_default())
     });
     let chain = chain(call.clone());
+    let member = prop::collection::vec(call.clone(), 1..4).prop_map(|calls| calls.join("|->|"));
+    let models = prop::collection::vec(member, 1..4).prop_map(|members| format!("[|{}|]", members.join("|,|")));
     prop_oneof![
-        ("[a-z]{1,20}", chain.clone()).prop_map(|(name, chain)| format!("let v{name} = |{chain}")),
-        ("[a-z]{1,20}", chain).prop_map(|(name, chain)| format!("pipeline v{name}=|{chain}")),
-        ("[a-z]{1,20}", "[1-9]{1,3}").prop_map(|(name, value)| format!("param v{name}:|int =|{value}")),
-        call.prop_filter("`set` needs arguments", |call| call.contains('(')).prop_map(|call| format!("set {call}")),
-        Just("expect small . accuracy >= |80 %".to_owned()),
-        Just("publish small  to \"out/small\"".to_owned()),
-        Just("let rate= |-1_000.5e-3".to_owned()),
-        Just("## documents  ".to_owned()),
-        Just("  # remarks".to_owned()),
+        3 => ("[a-z]{1,20}", chain.clone()).prop_map(|(name, chain)| format!("let v{name} = |{chain}")),
+        3 => ("[a-z]{1,20}", chain.clone()).prop_map(|(name, chain)| format!("pipeline v{name}=|{chain}")),
+        2 => ("[a-z]{1,20}", parameters(), chain)
+            .prop_map(|(name, parameters, chain)| format!("recipe v{name}{parameters} =|{chain}")),
+        1 => ("[a-z]{1,20}", models).prop_map(|(name, models)| format!("pipeline v{name} = |{models}|->|sensemble")),
+        1 => ("[a-z]{1,20}", value()).prop_map(|(name, value)| format!("let v{name}=|{value}")),
+        1 => ("[a-z]{1,20}", ty(), value()).prop_map(|(name, ty, value)| format!("param v{name} :| {ty} =|{value}")),
+        1 => Just("use  std.adaptive".to_owned()),
+        1 => Just("use \"team/more.ftp\"  as  more".to_owned()),
+        1 => Just("use git(|\"https://host/team\"|,|tag= |\"v1\"|,|)  as other".to_owned()),
+        1 => Just("expect mean( tries.accuracy )-|small.accuracy >=|-0.5".to_owned()),
+        1 => ("[a-z]{1,20}", "[1-9]{1,3}").prop_map(|(name, value)| format!("param v{name}:|int =|{value}")),
+        1 => call.prop_filter("`set` needs arguments", |call| call.contains('(')).prop_map(|call| format!("set {call}")),
+        1 => Just("expect small . accuracy >= |80 %".to_owned()),
+        1 => Just("publish small  to \"out/small\"".to_owned()),
+        1 => Just("let rate= |-1_000.5e-3".to_owned()),
+        1 => Just("## documents  ".to_owned()),
+        1 => Just("  # remarks".to_owned()),
     ]
 }
 

@@ -1,10 +1,9 @@
 //! What ships with the program is checked, formatted and planned; what the documentation shows is the language there is.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ftp::lang::{self, Checked, explain, stdlib};
+use ftp::lang::{self, Checked, stdlib};
 use ftp::methods;
 use ftp::plan::Plan;
 use ftp::syntax::ast::{Statement, Type};
@@ -134,38 +133,4 @@ fn every_example_of_the_documentation_is_in_the_language() {
         }
     }
     assert!(examples > 10, "only {examples} examples were found");
-}
-
-#[test]
-fn the_reference_lists_every_code_and_every_keyword() {
-    let reference = read(&root().join("docs/language.md"));
-    let (_, table) = reference.split_once("| area | codes |").expect("the table of codes");
-    let mut listed = BTreeSet::new();
-    for line in table.lines().skip(2).take_while(|line| line.starts_with('|')) {
-        let mut words = line.split('`').skip(1).step_by(2);
-        let area = words.next().unwrap();
-        listed.extend(words.map(|code| format!("ftp::{area}::{code}")));
-    }
-    let known = explain::pages().iter().map(|page| page.code.to_owned());
-    let known: BTreeSet<_> = known.filter(|code| !code.starts_with("ftp::data::")).collect();
-    assert_eq!(listed, known);
-
-    let (_, grammar) = reference.split_once("## Grammar").expect("the grammar");
-    let pest = read(&root().join("grammar/ftp.pest"));
-    let keywords = pest.lines().filter(|line| line.starts_with("kw_")).filter_map(|line| line.split('"').nth(1));
-    let missing: Vec<_> = keywords.filter(|word| !grammar.contains(&format!("\"{word}\""))).collect();
-    assert!(missing.is_empty(), "not in the grammar of docs/language.md: {missing:?}");
-}
-
-#[test]
-fn the_words_that_the_reference_reserves_are_reserved() {
-    let reference = read(&root().join("docs/language.md"));
-    let (_, after) = reference.split_once("and the words `").expect("the reserved words");
-    let (words, _) = after.split_once('`').unwrap();
-    for word in words.split_whitespace() {
-        let source = Source::new("x.ftp", format!("let {word} = 1\n"));
-        let found = lang::check(&source, methods::registry(), &Table, &[]).unwrap_err();
-        let codes: Vec<_> = found.all.iter().map(|one| one.code).collect();
-        assert!(codes.contains(&"ftp::name::reserved"), "{word}: {codes:?}");
-    }
 }

@@ -122,7 +122,7 @@ fn a_moved_tag_is_refused_until_it_is_updated() {
     place.says(&["update", "p.ftp"], 0);
     assert_ne!(lock(&place), locked);
     place.says(&["check", "p.ftp"], 0);
-    assert!(place.says(&["update", "p.ftp"], 0).contains("every module is at the commit"));
+    assert!(place.says(&["update", "p.ftp"], 0).contains("every module and every model is at the commit"));
 }
 
 #[test]
@@ -162,4 +162,61 @@ fn a_tag_that_is_not_there_and_a_run_that_may_not_lock_are_errors() {
     assert!(!Path::new(&place.path("project/ftp.lock")).exists());
     place.write("project/p.ftp", &file.replace("\"v1\"", "\"v9\""));
     assert!(place.says(&["lock", "p.ftp"], 1).contains("ftp::module::no_tag"));
+}
+
+#[test]
+fn a_password_in_an_address_is_refused_and_repeated_nowhere() {
+    let place = Place::new();
+    let file = std::fs::read_to_string(place.path("project/p.ftp")).unwrap();
+    let address = "https://me:canary-of-a-password@host.invalid/team";
+    place.write("project/p.ftp", &file.replace(&place.address(), address));
+    let mut said = String::new();
+    for (words, code) in [
+        (vec!["check", "p.ftp"], 3),
+        (vec!["check", "p.ftp", "--json"], 3),
+        (vec!["check", "p.ftp", "--sarif"], 3),
+        (vec!["run", "p.ftp", "--locked"], 3),
+        (vec!["lock", "p.ftp"], 1),
+        (vec!["vendor", "p.ftp"], 1),
+        (vec!["update", "p.ftp", "--dry-run"], 1),
+    ] {
+        let new = place.says(&words, code);
+        assert!(new.contains("ftp::module::credentials"), "{words:?}: {new}");
+        said += &new;
+    }
+    // Another mistake beside it is shown without it, too.
+    place.write("project/p.ftp", &format!("use git(\"{address}\") as team\nlet x = (\n"));
+    said += &place.says(&["check", "p.ftp"], 3);
+    assert!(said.contains("ftp::module::not_pinned") && !said.contains("canary"), "{said}");
+    assert!(!place.path("project/ftp.lock").exists());
+}
+
+#[test]
+fn a_vendored_module_is_found_from_any_directory_and_uses_nothing_but_what_was_locked() {
+    let place = Place::new();
+    let from_above = |place: &Place, code: i32| {
+        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("ftp"));
+        command.current_dir(place.root.path()).env("XDG_CACHE_HOME", place.path("cache"));
+        let output = command.args(["check", "project/p.ftp"]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        said
+    };
+    place.says(&["vendor", "p.ftp"], 0);
+    std::fs::remove_dir_all(place.path("cache")).unwrap();
+    from_above(&place, 0);
+
+    // What lies beside a module on this machine is not part of it.
+    place.write("outside.ftp", "recipe step(base: model, target: labelled, rate: float) = base -> finetune(target)\n");
+    for outside in ["../../../outside.ftp".to_owned(), place.path("outside.ftp").display().to_string()] {
+        let recipes = "use \"OUTSIDE\" as more\n\nrecipe tuned(base: model, target: labelled, rate: float = 5e-5) = base -> more.step(target, rate = rate)\n";
+        place.write("team/recipes.ftp", &recipes.replace("OUTSIDE", &outside));
+        place.commit("v1");
+        std::fs::remove_file(place.path("project/ftp.lock")).unwrap();
+        place.says(&["vendor", "p.ftp"], 0);
+        assert!(from_above(&place, 3).contains("leads out of the repository"));
+    }
+    let file = std::fs::read_to_string(place.path("project/p.ftp")).unwrap();
+    place.write("project/p.ftp", &file.replace("tag = \"v1\"", "tag = \"v1\", path = \"../../outside.ftp\""));
+    assert!(from_above(&place, 3).contains("leads out of the repository"));
 }

@@ -1,12 +1,10 @@
-//! Recipes, modules and fan-out mean the stages they stand for, and nothing about how a file is written is in a key.
+//! Recipes, modules and fan-out mean the stages they stand for.
 
 use std::collections::BTreeSet;
 
 use ftp::lang::ir::Program;
 use ftp::lang::{self, Checked};
 use ftp::plan::Plan;
-use ftp::random::Key;
-use ftp::syntax::{self, Source};
 
 mod support;
 use support::{Table, registry, source};
@@ -60,6 +58,28 @@ fn a_recipe_is_its_stages_written_out() {
         "pipeline a = base -> adapt(domain, epochs = 3) -> finetune(target, epochs = 3)
          pipeline b = base -> adapt(domain, epochs = 5) -> finetune(target, epochs = 5)",
     );
+}
+
+#[test]
+fn what_a_recipe_makes_may_depend_on_a_choice() {
+    same(
+        "recipe tries(base: model, target: labelled, vote: bool = true) =
+           base -> each(seed in 1..3) finetune(target) -> if vote then ensemble else select
+         recipe light(base: model, on: bool) = base -> if on then peft(lora)
+         recipe both(base: model, target: labelled) = base -> light(on = true) -> finetune(target)
+         pipeline a = base -> tries(target)
+         pipeline b = base -> tries(target, vote = false)
+         pipeline c = base -> light(on = false) -> finetune(target, epochs = 5)
+         pipeline d = base -> both(target)",
+        "pipeline a = base -> each(seed in 1..3) finetune(target) -> ensemble
+         pipeline b = base -> each(seed in 1..3) finetune(target) -> select
+         pipeline c = base -> finetune(target, epochs = 5)
+         pipeline d = base -> peft(lora) -> finetune(target)",
+    );
+    let wrong =
+        "recipe light(base: model, on: bool) = base -> if on then peft(lora)\npipeline a = base -> light(on = true)";
+    let found = lang::check(&source(&format!("{DATA}{wrong}")), &registry(), &Table, &[]).unwrap_err();
+    assert_eq!(found.all[0].code, "ftp::order::delta_not_trained", "{found}");
 }
 
 #[test]
@@ -154,78 +174,4 @@ fn a_program_that_explodes_is_refused_soon() {
     text += "pipeline a = base -> r59";
     let found = lang::check(&source(&text), &registry(), &Table, &[]).unwrap_err();
     assert!(found.all.iter().any(|one| one.code == "ftp::recipe::too_large"), "{found}");
-}
-
-/// A file with every part of the language, its statements in any order, names of its own, white space and comments anywhere.
-fn disguised(key: Key) -> String {
-    let mut turn = 0;
-    let mut draw = |below: usize| {
-        turn += 1;
-        key.below(turn, below as u32) as usize
-    };
-    let mut name = |plain: &str| format!("{}{}", plain, ["", "_", "_2", "s", "\u{e9}", "_of_ours"][draw(6)]);
-    let names: Vec<String> = ["base", "target", "domain", "tuned", "m", "t", "d", "n", "tries", "main", "rate", "word"]
-        .iter()
-        .map(|plain| name(plain))
-        .collect();
-    let [base, target, domain, tuned, m, t, d, n, tries, main, rate, word] = &names[..] else { unreachable!() };
-    let moved = ["data", "elsewhere/data", "/absolute"][draw(3)];
-    let swap = |one: String, other: String, first: bool| {
-        if first { format!("{one}, {other}") } else { format!("{other}, {one}") }
-    };
-    let both = |a: bool| swap("epochs = 2".into(), format!("learning_rate = {rate}"), a);
-    let mut statements = vec![
-        format!("let {base} = hf(\"{moved}/minilm\")"),
-        format!("let {target} = labelled(\"{moved}/sst2.jsonl\")"),
-        format!("let {domain} = text(\"{moved}/domain.txt\")"),
-        format!("let {rate} = 1e-4"),
-        format!("param {word}: bool = true"),
-        "set adapt(epochs = 2)".to_owned(),
-        format!(
-            "recipe {tuned}({m}: model, {t}: labelled, {d}: text, {n}: epochs = 3) = {m} -> adapt({d}) -> finetune({t}, epochs = {n})"
-        ),
-        format!("pipeline {tries} = {base} -> each(seed in 1..2) finetune({target}, {}) -> select", both(draw(2) == 0)),
-        format!(
-            "pipeline {main} = {base} -> {tuned}({}, {n} = 4) -> if {word} then finetune({target}, {})",
-            swap(format!("{t} = {target}"), format!("{d} = {domain}"), draw(2) == 0),
-            both(draw(2) == 0)
-        ),
-        format!("expect {main}.accuracy - {tries}.accuracy >= -1"),
-    ];
-    for at in (1..statements.len()).rev() {
-        statements.swap(at, draw(at + 1));
-    }
-    let mut text = String::new();
-    for statement in statements {
-        for _ in 0..draw(3) {
-            text += ["\n", "# a comment\n", "   \n", "## docs, perhaps\n"][draw(4)];
-        }
-        for (at, part) in statement.split(' ').enumerate() {
-            if at > 0 {
-                text += [" ", "  ", "\t", " "][draw(4)];
-            }
-            text += part;
-            // After an arrow, a statement may go on on the next line.
-            if part == "->" {
-                text += ["", "\n", " # why\n  "][draw(3)];
-            }
-        }
-        text += [" ", "", "  # done"][draw(3)];
-        text.push('\n');
-    }
-    if draw(4) == 0 {
-        text = syntax::format(&Source::new("x.ftp", &text)).expect("it has no errors");
-    }
-    text
-}
-
-#[test]
-fn ten_thousand_cosmetic_edits_change_no_key() {
-    let plain = keys(&disguised(Key::new(0, "cosmetic")));
-    assert_eq!(plain.len(), 6);
-    for seed in 1..10_000 {
-        let text = disguised(Key::new(seed, "cosmetic"));
-        assert_eq!(keys(&text), plain, "seed {seed}:\n{text}");
-    }
-    println!("10,000 ways to write one program: 0 other keys of {} stages", plain.len());
 }

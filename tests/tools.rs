@@ -255,3 +255,48 @@ fn a_graph_is_drawn_with_every_stage_once() {
     }
     assert_eq!(svg.matches("marker-end").count(), 5);
 }
+
+const WITH_PARAMS: &str = "\
+## What the desk needs.
+
+## How long to
+## train.
+param epochs: epochs = 3 epochs
+param learning_rate: float in 0.0..0.1 = 1e-4
+param token: secret = secret(\"TOKEN\")
+
+let domain = text(\"data/domain.txt\")
+let target = labelled(\"data/{train,dev}.jsonl\")
+set pretrain(corpus = domain)
+## Quick and
+## good.
+pipeline small = pretrain -> finetune(target, epochs = epochs, learning_rate = learning_rate)
+";
+
+#[test]
+fn params_are_options_of_every_command_that_reads_the_file_with_their_types_defaults_and_documentation() {
+    let directory = project(WITH_PARAMS);
+    for command in ["run", "plan", "check", "graph"] {
+        let (help, _) = ftp(&directory, &[command, "p.ftp", "--help"], 0);
+        let (_, params) = help.split_once("Parameters of p.ftp:\n").unwrap_or_else(|| panic!("{help}"));
+        assert!(help.ends_with("What the desk needs.\n\nPipelines of p.ftp:\n  small  Quick and\n"), "{help}");
+        let words = params.split_whitespace().collect::<Vec<_>>().join(" ");
+        for param in [
+            "--epochs <epochs> How long to train. [default: 3 epochs]",
+            "--learning-rate <float in 0.0..0.1> [default: 1e-4]",
+            "--token <secret> [default: secret(\"TOKEN\")]",
+        ] {
+            assert!(words.contains(param), "{param} is not in {help}");
+        }
+    }
+    let other = WITH_PARAMS.replace("= 3 epochs", "= 5 epochs").replace("1e-4", "1e-5");
+    write(directory.path(), "other.ftp", &other);
+    let differs = ["plan", "p.ftp", "--diff", "other.ftp"];
+    assert!(ftp(&directory, &differs, 0).0.contains("1 same, 1 changed"));
+    let given = [&differs[..], &["--epochs", "5", "--learning_rate=1e-5"]].concat();
+    assert!(ftp(&directory, &given, 0).0.contains("2 same, 0 changed"));
+    let (_, error) = ftp(&directory, &["check", "p.ftp", "--learning-rate", "7"], 3);
+    assert!(error.contains("ftp::param::bad_override"), "{error}");
+    let (_, error) = ftp(&directory, &["check", "p.ftp", "--epoch", "7"], 2);
+    assert!(error.contains("--epochs"), "{error}");
+}

@@ -47,7 +47,8 @@ impl Check {
                 }
             }
             let stages = program.nodes.iter().filter(|node| node.kind == Kind::Stage).count();
-            println!("{}: ok ({} pipelines, {stages} stages)", project.source.name, program.pipelines.len());
+            let (pipelines, stages) = (counted(program.pipelines.len(), "pipeline"), counted(stages, "stage"));
+            println!("{}: ok ({pipelines}, {stages})", project.source.name);
         }
         Exit::Ok
     }
@@ -85,6 +86,10 @@ impl Check {
         }
         Ok(())
     }
+}
+
+fn counted(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 fn findings(checked: &Result<Checked, Diagnostics>) -> &[Diagnostic] {

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches};
 
+use crate::report::text::printable;
 use crate::syntax::{self, Source, ast};
 
 /// What every command that reads a file takes.
@@ -25,8 +26,15 @@ struct Param {
     help: String,
 }
 
-/// The params of the file that the command line names; what is read before the command line is understood.
-static PARAMS: OnceLock<(String, Vec<Param>)> = OnceLock::new();
+/// What the file that the command line names says of itself; read before the command line is understood.
+struct Announced {
+    heading: String,
+    params: Vec<Param>,
+    /// The file's documentation, and its pipelines with theirs.
+    about: String,
+}
+
+static ANNOUNCED: OnceLock<Announced> = OnceLock::new();
 
 /// Reads the params of the file that these arguments name, if they name one. Whatever is wrong with it is said later, by
 /// the command itself. A param that is called like an option of a command can be given with `--set` only.
@@ -40,6 +48,7 @@ pub(super) fn announce<C: CommandFactory>(arguments: &[OsString]) {
         .collect();
     let source = Source::new(file.display().to_string(), text);
     let (tree, _) = syntax::parse(&source);
+    let about = about(&tree, &source);
     let params = tree.statements.into_iter().filter_map(|statement| match statement {
         ast::Statement::Param(param) if !options.contains(&option(&param.name.text)) => Some(Param {
             help: help(&param, &source),
@@ -54,11 +63,31 @@ pub(super) fn announce<C: CommandFactory>(arguments: &[OsString]) {
     // Declared twice is an error of the file's; one option is enough to say so.
     let mut seen = std::collections::HashSet::new();
     params.retain(|param| seen.insert(param.option.clone()));
-    let _ = PARAMS.set((format!("Parameters of {}", source.name), params));
+    let _ = ANNOUNCED.set(Announced { heading: format!("Parameters of {}", source.name), params, about });
 }
 
 fn option(name: &str) -> String {
     name.replace('_', "-")
+}
+
+/// The file's documentation, and its pipelines, each with the first line of its own.
+fn about(tree: &ast::File, source: &Source) -> String {
+    let pipelines = tree.statements.iter().filter_map(|statement| match statement {
+        ast::Statement::Pipeline(pipeline) => Some(pipeline),
+        _ => None,
+    });
+    let pipelines: Vec<&ast::Pipeline> = pipelines.collect();
+    let width = pipelines.iter().map(|pipeline| pipeline.name.text.chars().count()).max().unwrap_or(0);
+    let lines = pipelines.iter().map(|pipeline| {
+        let first = pipeline.docs.as_deref().and_then(|docs| docs.lines().next()).unwrap_or("");
+        format!("  {:width$}  {first}", pipeline.name.text).trim_end().to_owned()
+    });
+    let pipelines = match pipelines.is_empty() {
+        true => String::new(),
+        false => format!("Pipelines of {}:\n{}", source.name, lines.collect::<Vec<_>>().join("\n")),
+    };
+    let parts = [tree.docs.clone().unwrap_or_default(), pipelines];
+    printable(&parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n"))
 }
 
 fn help(param: &ast::Param, source: &Source) -> String {
@@ -71,7 +100,7 @@ impl FromArgMatches for FileArguments {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let file = matches.get_one::<PathBuf>("file").cloned().unwrap_or_default();
         let mut set: Vec<(String, String)> = matches.get_many("set").into_iter().flatten().cloned().collect();
-        for param in PARAMS.get().iter().flat_map(|(_, params)| params) {
+        for param in ANNOUNCED.get().iter().flat_map(|announced| &announced.params) {
             let given = matches.try_get_many::<String>(&param.id).ok().flatten();
             set.extend(given.into_iter().flatten().map(|value| (param.name.clone(), value.clone())));
         }
@@ -92,7 +121,10 @@ impl Args for FileArguments {
         let mut command = command
             .arg(file.value_parser(clap::value_parser!(PathBuf)))
             .arg(set.value_parser(assignment as fn(&str) -> Result<(String, String), String>));
-        if let Some((heading, params)) = PARAMS.get() {
+        if let Some(Announced { heading, params, about }) = ANNOUNCED.get() {
+            if !about.is_empty() {
+                command = command.after_help(about.as_str());
+            }
             for param in params {
                 command = command.arg(
                     Arg::new(param.id.as_str())

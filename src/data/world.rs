@@ -11,7 +11,7 @@ use super::{labelled, model, saved, text};
 use crate::lang::value::Value;
 use crate::lang::world::{ModuleRequest, ModuleText, SourceError, SourceFacts, SourceRequest, World};
 use crate::modules;
-use crate::modules::{Lock, ModuleError, shelf};
+use crate::modules::{Lock, ModuleError, git, shelf};
 
 /// Answers over the real file system.
 #[derive(Debug, Clone)]
@@ -111,6 +111,10 @@ impl FileWorld {
     fn file_module(&self, directory: &str, path: &str) -> Result<ModuleText, SourceError> {
         let within = plain(&Path::new(directory).join(path));
         let file = self.directory.join(&within);
+        let root = shelf::root_of(&self.directory, &shelf::cache(), &self.directory.join(directory));
+        if root.is_some_and(|root| !std::path::absolute(&file).is_ok_and(|file| file.starts_with(root))) {
+            return Err(outside(path));
+        }
         let shown = file.display().to_string();
         let text = std::fs::read_to_string(&file).map_err(|error| {
             let message = match error.kind() {
@@ -138,6 +142,7 @@ impl FileWorld {
         commit: Option<&str>,
         path: &str,
     ) -> Result<ModuleText, SourceError> {
+        git::address(url).map_err(|error| module_problem(&error))?;
         let read = || match &self.lock {
             Some(lock) => Ok(lock.clone()),
             None => Lock::read(&self.directory),
@@ -153,6 +158,8 @@ impl FileWorld {
             ));
         };
         let found_at = shelf::find(&self.directory, &shelf::cache(), pin).map_err(|error| module_problem(&error))?;
+        // Its own modules are looked for from there, wherever the file that uses it lies.
+        let found_at = found_at.map(|root| std::path::absolute(&root).unwrap_or(root));
         let Some(root) = found_at else {
             return Err(problem(
                 "ftp::module::not_fetched",
@@ -163,6 +170,9 @@ impl FileWorld {
             ));
         };
         let file = root.join(plain(Path::new(path)));
+        if !file.starts_with(&root) || path.split('/').any(|part| part == "..") {
+            return Err(outside(path));
+        }
         let text = std::fs::read_to_string(&file).map_err(|_| {
             problem(
                 "ftp::module::not_found",
@@ -177,6 +187,17 @@ impl FileWorld {
     }
 }
 
+/// Of a repository only what was locked is used.
+fn outside(path: &str) -> SourceError {
+    problem(
+        "ftp::module::not_found",
+        None,
+        format!("{path} leads out of the repository, and only what is in it was locked"),
+        "no such module",
+        "name a file of the repository",
+    )
+}
+
 /// Two ways to the same file are one module.
 fn found(file: &Path, name: String, text: String, within: &Path) -> ModuleText {
     let key = std::fs::canonicalize(file).unwrap_or(file.to_path_buf()).display().to_string();
@@ -188,6 +209,8 @@ pub(super) fn module_problem(error: &ModuleError) -> SourceError {
     let code = match error {
         ModuleError::BadLock { .. } => "ftp::module::bad_lock",
         ModuleError::ChangedTree { .. } => "ftp::module::changed_tree",
+        ModuleError::Credentials { .. } => "ftp::module::credentials",
+        ModuleError::BadAddress { .. } => "ftp::module::bad_address",
         _ => "ftp::module::not_found",
     };
     let help = miette::Diagnostic::help(error).map(|help| help.to_string()).unwrap_or_default();

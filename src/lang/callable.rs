@@ -4,6 +4,7 @@ use super::chain::Before;
 use super::check::Checker;
 use super::diagnostic::Diagnostic;
 use super::fit;
+use super::recipe::Made;
 use super::scope::{Callable, Flow, Meaning};
 use super::signature::{Artifact, Default, Formal, Interface, Kind, ParameterType};
 use crate::syntax::{Span, ast};
@@ -49,6 +50,18 @@ impl<'a> Checker<'a> {
         Some(Flow::new(Artifact::Model, node, vec![node], call.span))
     }
 
+    fn makes_no_model(&mut self, formal: &Formal, name: &str, made: Artifact, at: Span) {
+        self.report(
+            Diagnostic::error(
+                "ftp::recipe::does_not_fit",
+                at,
+                format!("`{}` expects {}; `{name}` makes {}", formal.name, fit::phrase(&formal.ty), made.phrase()),
+            )
+            .label(format!("makes {}", made.phrase()))
+            .help("give one that makes a model"),
+        );
+    }
+
     /// A recipe or a stage by its name, for a parameter that takes one.
     pub(super) fn recipe_slot(
         &mut self,
@@ -69,8 +82,14 @@ impl<'a> Checker<'a> {
         };
         let (fits, callable) = match meaning {
             Meaning::Recipe(Callable::Recipe(number)) => {
-                let output = self.define(number);
-                (output.is_none() || self.recipes[number].takes(wanted), Callable::Recipe(number))
+                let made = self.define(number);
+                if let Made::Artifact(made) = made
+                    && made != Artifact::Model
+                {
+                    self.makes_no_model(formal, name, made, at);
+                    return None;
+                }
+                (made == Made::Error || self.recipes[number].takes(wanted), Callable::Recipe(number))
             }
             Meaning::Recipe(Callable::Stage(stage)) => {
                 let signature = self.registry.get(&stage)?;
@@ -113,11 +132,8 @@ impl<'a> Checker<'a> {
     }
 
     fn unknown_recipe(&mut self, name: &str, at: Span) {
-        let stages = self.registry.of_kind(Kind::Stage).map(|stage| stage.name.to_owned());
-        let recipes =
-            self.scope().iter().filter(|(_, entry)| matches!(entry.declaration, super::scope::Declaration::Recipe(_)));
-        let known: Vec<String> = recipes.map(|(name, _)| (*name).to_owned()).chain(stages).collect();
-        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        let stages = self.registry.of_kind(Kind::Stage).map(|stage| stage.name);
+        let known: Vec<&str> = self.recipe_names().into_iter().chain(stages).collect();
         let mut error = Diagnostic::error("ftp::name::unknown", at, format!("there is no recipe or stage `{name}`"))
             .label("expected a recipe or a stage");
         super::suggest::offer(&mut error, name, &known, "there are");

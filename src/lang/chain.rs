@@ -212,10 +212,11 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// The recipes that this file declares.
-    fn recipe_names(&self) -> Vec<&'a str> {
+    /// The recipes that this file declares, and parameters that hold one.
+    pub(super) fn recipe_names(&self) -> Vec<&'a str> {
         let recipes = self.scope().iter().filter(|(_, entry)| matches!(entry.declaration, Declaration::Recipe(_)));
-        recipes.map(|(name, _)| *name).collect()
+        let locals = self.frame.locals.iter().filter(|(_, local)| matches!(local.meaning, Meaning::Recipe(_)));
+        recipes.map(|(name, _)| *name).chain(locals.map(|(name, _)| *name)).collect()
     }
 
     /// A declared name right of an arrow, where only stages and recipes may stand.
@@ -304,7 +305,7 @@ impl<'a> Checker<'a> {
     }
 
     /// The arguments of an unknown method can't be checked, but what they name is used.
-    fn arguments_of_unknown(&mut self, call: &ast::Call) {
+    pub(super) fn arguments_of_unknown(&mut self, call: &ast::Call) {
         for argument in call.arguments.iter().flatten() {
             if let ast::ValueKind::Word(name) = &argument.value.kind {
                 self.mark_used(name);

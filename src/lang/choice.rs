@@ -48,7 +48,9 @@ impl<'a> Checker<'a> {
         if matches!(left, Literal::Error | Literal::Of(_)) || matches!(right, Literal::Error | Literal::Of(_)) {
             return None;
         }
-        if let (Some(left), Some(right)) = (number(left), number(right)) {
+        if let (Some((left, unit)), Some((right, other))) = (number(left), number(right))
+            && unit.compares(other)
+        {
             return Some(match sign.text.as_str() {
                 "==" => left == right,
                 "!=" => left != right,
@@ -69,7 +71,7 @@ impl<'a> Checker<'a> {
                 };
                 self.report(
                     Diagnostic::error("ftp::value::not_a_condition", condition.span, message)
-                        .label("never holds")
+                        .label(if same_kind { "no order" } else { "two kinds" })
                         .help("compare two numbers, or two values of a kind with `==` or `!=`"),
                 );
                 None
@@ -179,15 +181,32 @@ impl<'a> Checker<'a> {
     }
 }
 
-fn number(literal: &Literal) -> Option<f64> {
+/// What a number is one of.
+#[derive(Clone, Copy, PartialEq)]
+enum Unit {
+    None,
+    Epochs,
+    Steps,
+    Seconds,
+    Bytes,
+}
+
+impl Unit {
+    /// Epochs and steps may be written without their unit, as in arguments.
+    fn compares(self, other: Self) -> bool {
+        let counted = |unit| matches!(unit, Unit::None | Unit::Epochs | Unit::Steps);
+        self == other || (self == Unit::None && counted(other)) || (other == Unit::None && counted(self))
+    }
+}
+
+fn number(literal: &Literal) -> Option<(f64, Unit)> {
     Some(match literal {
-        Literal::Int(value) => *value as f64,
-        Literal::Float(value)
-        | Literal::Percent(value)
-        | Literal::Epochs(value)
-        | Literal::Steps(value)
-        | Literal::Seconds(value)
-        | Literal::Bytes(value) => *value,
+        Literal::Int(value) => (*value as f64, Unit::None),
+        Literal::Float(value) | Literal::Percent(value) => (*value, Unit::None),
+        Literal::Epochs(value) => (*value, Unit::Epochs),
+        Literal::Steps(value) => (*value, Unit::Steps),
+        Literal::Seconds(value) => (*value, Unit::Seconds),
+        Literal::Bytes(value) => (*value, Unit::Bytes),
         _ => return None,
     })
 }

@@ -46,6 +46,11 @@ impl<'a> Checker<'a> {
                 .label("no such method");
                 suggest::offer(&mut error, name, &methods, "the methods are");
                 self.report(error);
+                // What it would have set is not missing where the method that was meant is used.
+                if let Some(near) = suggest::nearest(name, methods) {
+                    let number = self.file();
+                    self.defaults[number].entry(near).or_default().broken = true;
+                }
                 continue;
             };
             let assigned = self.assign(signature, &set.arguments);

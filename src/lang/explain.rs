@@ -51,7 +51,7 @@ pub fn running() -> &'static [Page] {
 }
 
 /// All of them: those of a check first.
-pub fn all() -> impl Iterator<Item = &'static Page> {
+pub fn all() -> impl Iterator<Item = &'static Page> + Clone {
     pages().iter().chain(running())
 }
 

@@ -127,15 +127,17 @@ impl Modules {
     fn standard(&mut self, library: &ast::Name, module: &ast::Name) -> Option<Read> {
         let span = library.span.to(module.span);
         if library.text != "std" {
-            self.diagnostics.push(
-                Diagnostic::error(
-                    "ftp::module::not_found",
-                    library.span,
-                    format!("there is no library `{}`", library.text),
-                )
-                .label("not a library")
-                .help(format!("write `std.{}`, or a file: `use \"{}.ftp\"`", module.text, module.text)),
-            );
+            let mut error = Diagnostic::error(
+                "ftp::module::not_found",
+                library.span,
+                format!("there is no library `{}`", library.text),
+            )
+            .label("not a library");
+            suggest::fix(&mut error, &library.text, ["std"]);
+            error.help = suggest::nearest(&library.text, ["std"])
+                .map(|near| format!("did you mean `{near}`?"))
+                .or_else(|| Some(format!("write `std.{}`, or a file: `use \"{}.ftp\"`", module.text, module.text)));
+            self.diagnostics.push(error);
             return None;
         }
         let Some(text) = stdlib::module(&module.text) else {
@@ -147,7 +149,7 @@ impl Modules {
             )
             .label("no such module");
             error.help = suggest::help(&module.text, &known, "its modules are");
-            if let Some(near) = suggest::nearest(&module.text, known.iter().copied()) {
+            if let Some(near) = suggest::clear(&module.text, known.iter().copied()) {
                 error.fix = Some(super::Fix { span: module.span, text: near.to_owned() });
             }
             self.diagnostics.push(error);

@@ -103,7 +103,13 @@ impl<'a> Checker<'a> {
             }
             Found::Unread => Some(Meaning::Error),
             Found::NoModule(module) => {
-                let known: Vec<&str> = self.uses[self.frame.file].keys().copied().collect();
+                let uses = &self.uses[self.frame.file];
+                let known: Vec<&str> = uses.keys().copied().collect();
+                // The misspelt name of a module is reported where it is used; so is that it can't be read.
+                let unread = uses.iter().filter(|(_, file)| file.is_none()).map(|(name, _)| *name);
+                if suggest::nearest(module, unread).is_some() {
+                    return Some(Meaning::Error);
+                }
                 let mut error =
                     Diagnostic::error("ftp::name::unknown_module", at, format!("this file uses no module `{module}`"))
                         .label("not a module");
@@ -122,7 +128,7 @@ impl<'a> Checker<'a> {
             Diagnostic::error("ftp::name::not_in_module", at, format!("the module `{module}` has no `{inner}`"))
                 .label("not declared there");
         error.help = suggest::help(inner, &known, "it declares").or_else(|| Some("it declares nothing".into()));
-        if let Some(near) = suggest::nearest(inner, known.iter().copied()) {
+        if let Some(near) = suggest::clear(inner, known.iter().copied()) {
             let start = at.end - inner.len();
             error.fix = Some(super::Fix { span: Span { start, ..at }, text: near.to_owned() });
         }

@@ -30,6 +30,8 @@ pub(super) struct Recipe<'a> {
     pub piped: Option<Interface<'a>>,
     /// What is wrong with its types.
     errors: Vec<Diagnostic>,
+    /// A parameter's type could be anything, so nothing is said of what calls give.
+    unclear: bool,
 }
 
 /// How far a recipe's own check is.
@@ -37,8 +39,18 @@ pub(super) struct Recipe<'a> {
 pub(super) enum Definition {
     Waiting,
     Working,
-    /// What it makes, `None` after an error, and of how many stages and sources at least.
-    Done(Option<Artifact>, usize),
+    /// What it makes, and of how many stages and sources at least.
+    Done(Made, usize),
+}
+
+/// What a recipe makes.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Made {
+    Artifact(Artifact),
+    /// One thing or another, as an `if` in it has it: known in each call.
+    Depends,
+    /// Nothing, after an error.
+    Error,
 }
 
 /// All recipes of these files, in order.
@@ -55,14 +67,13 @@ pub(super) fn declared(files: &[ast::File]) -> Vec<Recipe<'_>> {
 impl<'a> Recipe<'a> {
     fn new(file: usize, recipe: &'a ast::Recipe) -> Self {
         let mut errors = vec![];
+        let mut unclear = false;
         let mut parameters = vec![];
         for parameter in &recipe.parameters {
-            let ty = match types::of(&parameter.ty, true) {
-                Ok(ty) => ty,
-                Err(error) => {
-                    errors.push(*error);
-                    continue;
-                }
+            let ty = types::of(&parameter.ty, true).map_err(|error| errors.push(*error)).ok();
+            let Some(ty) = ty.or_else(|| types::guess(&parameter.ty, true)) else {
+                unclear = true;
+                continue;
             };
             // The default itself is evaluated with the file's names, when a call leaves the argument out.
             let default = match parameter.default {
@@ -95,7 +106,7 @@ impl<'a> Recipe<'a> {
             piped.parameters.remove(model);
             piped
         });
-        Self { ast: recipe, file, interface, piped, errors }
+        Self { ast: recipe, file, interface, piped, errors, unclear }
     }
 
     fn model(&self) -> Option<&Formal<'a>> {
@@ -141,7 +152,7 @@ impl<'a> Checker<'a> {
     }
 
     /// Checks a recipe with any arguments its types allow; what it makes.
-    pub(super) fn define(&mut self, number: usize) -> Option<Artifact> {
+    pub(super) fn define(&mut self, number: usize) -> Made {
         let recipe = &self.recipes[number];
         match self.definitions[number] {
             Definition::Done(output, _) => return output,
@@ -156,7 +167,7 @@ impl<'a> Checker<'a> {
                     .label("calls itself, or one that calls it")
                     .help("break the circle: every run must come to an end"),
                 );
-                return None;
+                return Made::Error;
             }
             Definition::Waiting => {}
         }
@@ -207,10 +218,14 @@ impl<'a> Checker<'a> {
         self.imagined -= 1;
         let size = std::mem::replace(&mut self.size, size);
         self.frame = outside;
-        let output = flow.and_then(|flow| flow.artifact).filter(|_| !failed);
-        let output = output.filter(|output| self.recipe_output(recipe, *output));
-        self.definitions[number] = Definition::Done(output, size);
-        output
+        let made = match flow {
+            Some(_) if failed => Made::Error,
+            Some(Flow { artifact: Some(output), .. }) if self.recipe_output(recipe, output) => Made::Artifact(output),
+            Some(Flow { artifact: None, .. }) => Made::Depends,
+            _ => Made::Error,
+        };
+        self.definitions[number] = Definition::Done(made, size);
+        made
     }
 
     /// A recipe makes a model, or several.
@@ -282,11 +297,15 @@ impl<'a> Checker<'a> {
 
     fn recipe(&mut self, number: usize, call: &'a ast::Call, before: Before) -> Option<Flow> {
         let recipe = &self.recipes[number];
-        let output = self.define(number);
+        let made = self.define(number);
         let interface = match (&recipe.piped, before) {
             (Some(piped), Some(_)) => piped,
             _ => &recipe.interface,
         };
+        if recipe.unclear {
+            self.arguments_of_unknown(call);
+            return None;
+        }
         let given = call.arguments.as_deref().unwrap_or(&[]);
         if let (Some(piped), None) = (&recipe.piped, before)
             && recipe.forgets_its_model(given)
@@ -296,16 +315,19 @@ impl<'a> Checker<'a> {
         }
         self.order(interface, call, before);
         let arguments = self.arguments(interface, given, call.name.span, true);
-        let output = output.filter(|_| !arguments.failed)?;
+        if arguments.failed || made == Made::Error {
+            return None;
+        }
         let size = match self.definitions[number] {
             Definition::Done(_, size) => size,
             _ => 0,
         };
         if self.imagined > 0 {
             self.size = self.size.saturating_add(size);
-            let node = self.imagine(output, call.span);
-            let mut flow = Flow::new(output, node, vec![node], call.span);
-            if output == Artifact::Models {
+            let output = if let Made::Artifact(output) = made { Some(output) } else { None };
+            let node = self.imagine(output.unwrap_or(Artifact::Model), call.span);
+            let mut flow = Flow { artifact: output, ..Flow::new(Artifact::Model, node, vec![node], call.span) };
+            if output == Some(Artifact::Models) {
                 flow.members = vec![Member { name: String::new(), node, stages: vec![node] }];
             }
             return Some(flow);

@@ -262,15 +262,29 @@ impl<'a> Checker<'a> {
         match self.registry.get(name) {
             Some(signature) if signature.kind == Kind::Delta => Slot::Delta(Some(signature.name)),
             _ => {
-                let deltas: Vec<&str> = self.registry.of_kind(Kind::Delta).map(|delta| delta.name).collect();
+                let deltas = self.registry.of_kind(Kind::Delta).map(|delta| delta.name);
+                let named: Vec<&str> = deltas.chain(self.delta_names()).collect();
                 let mut error =
                     Diagnostic::error("ftp::name::unknown_delta", at, format!("there is no delta method `{name}`"))
                         .label("expected a delta method");
-                suggest::offer(&mut error, name, &deltas, "the delta methods are");
+                suggest::offer(&mut error, name, &named, "the delta methods are");
                 self.report(error);
                 Slot::Error
             }
         }
+    }
+
+    /// The names that stand for deltas: stacks that have one, a recipe's parameters, variables.
+    fn delta_names(&self) -> Vec<&'a str> {
+        let stacks = self.scope().iter().filter(|(_, entry)| match entry.declaration {
+            Declaration::Let(ast::Let { bound: ast::Binding::Value(value), .. }) => {
+                matches!(value.kind, ast::ValueKind::Stack(_))
+            }
+            _ => false,
+        });
+        let fits = |local: &super::scope::Local| matches!(local.meaning, Meaning::Delta(_) | Meaning::Stack(_));
+        let locals = self.frame.locals.iter().filter(|(_, local)| fits(local)).map(|(name, _)| *name);
+        locals.chain(stacks.map(|(name, _)| *name)).collect()
     }
 
     fn not_a_name(&mut self, parameter: &Formal, literal: &Literal, at: Span) {

@@ -2,9 +2,21 @@
 
 use super::diagnostic::{Diagnostic, Fix};
 
-/// The candidate nearest to a misspelt name, if one is near enough: the same but for case, or within a third of the
-/// name's letters (at least one) of edits and swaps.
-pub(super) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+/// What was probably meant: the candidate nearest to a misspelt name, else the only one that begins with what was written.
+pub(super) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str> + Clone) -> Option<&'a str> {
+    near(name, candidates.clone()).or_else(|| begun(name, candidates))
+}
+
+/// The only candidate that begins with a name of at least three letters.
+fn begun<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let mut found = candidates.into_iter().filter(|candidate| name.chars().count() >= 3 && candidate.starts_with(name));
+    let first = found.next()?;
+    found.all(|other| other == first).then_some(first)
+}
+
+/// The candidate nearest to a name, if one is near enough: the same but for case, or within a third of the name's letters (at
+/// least one) of edits and swaps.
+fn near<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = name.to_lowercase();
     let limit = (name.chars().count() / 3).max(1);
     let mut best: Option<(usize, &str)> = None;
@@ -18,9 +30,9 @@ pub(super) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a s
     best.map(|(_, candidate)| candidate)
 }
 
-/// The nearest candidate, unless another one is as near.
-fn clear<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str> + Clone) -> Option<&'a str> {
-    let near = nearest(name, candidates.clone())?;
+/// The nearest candidate, unless another one is as near: what can be written in the place of the name without doubt.
+pub(super) fn clear<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str> + Clone) -> Option<&'a str> {
+    let near = near(name, candidates.clone())?;
     let others = candidates.into_iter().filter(|other| *other != near);
     let near_distance = strsim::osa_distance(&name.to_lowercase(), &near.to_lowercase());
     let distance = |other: &str| strsim::osa_distance(&name.to_lowercase(), &other.to_lowercase());
@@ -67,6 +79,14 @@ mod tests {
     fn swapped_letters_count_once() {
         assert_eq!(nearest("ftnietune", ["finetune"]), Some("finetune"));
         assert_eq!(nearest("tset", ["test"]), Some("test"));
+    }
+
+    #[test]
+    fn the_only_name_that_begins_so_is_suggested_but_no_fix() {
+        assert_eq!(nearest("fine", ["finetune", "peft"]), Some("finetune"));
+        assert_eq!(clear("fine", ["finetune", "peft"]), None);
+        assert_eq!(nearest("inter", ["intermediate", "interest"]), None);
+        assert_eq!(nearest("fi", ["finetune"]), None);
     }
 
     #[test]

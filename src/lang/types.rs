@@ -46,7 +46,7 @@ pub(super) fn of(written: &ast::Type, recipe: bool) -> Result<ParameterType, Box
         }
         return Ok(ParameterType::Recipe(artifacts));
     }
-    if written.takes.is_some() {
+    if written.takes.is_some() && type_names(recipe).contains(&name) {
         let error =
             Diagnostic::error("ftp::param::no_limits", written.span, format!("`{name}` takes nothing in parentheses"));
         return Err(Box::new(error.label("only `recipe(..)` does").help(format!("write `{name}`"))));
@@ -64,6 +64,20 @@ pub(super) fn of(written: &ast::Type, recipe: bool) -> Result<ParameterType, Box
         None => Ok(ty),
         Some(limits) => within(ty, limits, written),
     }
+}
+
+/// The type that was probably meant by one that there is not.
+pub(super) fn guess(written: &ast::Type, recipe: bool) -> Option<ParameterType> {
+    let meant = |name: &ast::Name, known: &[&str]| {
+        let near = suggest::nearest(&name.text, known.iter().copied())?;
+        Some(ast::Name { text: near.to_owned(), ..name.clone() })
+    };
+    let name = meant(&written.name, &type_names(recipe))?;
+    let takes = match &written.takes {
+        Some(takes) => Some(takes.iter().map(|taken| meant(taken, &names(ARTIFACTS))).collect::<Option<_>>()?),
+        None => None,
+    };
+    of(&ast::Type { name, takes, ..written.clone() }, recipe).ok()
 }
 
 fn unknown(name: &str, at: crate::syntax::Span, known: &[&str]) -> Box<Diagnostic> {

@@ -59,6 +59,8 @@ impl Items<'_> {
             }
             Context::Beginning => self.begin_chain(),
             Context::Stage => self.stages(),
+            // The deltas of a stack, which is no method.
+            Context::Argument(Call { method: "stack", .. }) => self.methods(|method| method.kind == Kind::Delta),
             Context::Argument(call) => self.argument(&call),
             Context::Value(call, name) => {
                 if let Some(slot) = slots::of_call(self.document, &call).into_iter().find(|slot| slot.name == name) {
@@ -80,7 +82,11 @@ impl Items<'_> {
                     self.add(ty, Icon::TYPE_PARAMETER, "a type", None, None);
                 }
             }
-            Context::Module => self.add("std", Icon::MODULE, "the standard library", None, Some("std.$0".into())),
+            Context::Module => {
+                self.add("std", Icon::MODULE, "the standard library", None, Some("std.$0".into()));
+                let git = "git(\"${1:https://host/team/recipes}\", tag = \"${2:v1.0}\") as ${3:team}";
+                self.add("git", Icon::MODULE, "a file of a git repository", None, Some(git.into()));
+            }
             Context::Standard => {
                 for (name, text) in stdlib::MODULES {
                     let summary = text.lines().next().unwrap_or("").trim_start_matches(['#', ' ']);
@@ -243,6 +249,8 @@ impl Items<'_> {
                 if *slot.ty == ParameterType::Delta {
                     self.symbols(|symbol| symbol.artifact == Some(Artifact::Delta));
                 }
+                self.symbols(|symbol| symbol.value_type.as_deref() == Some("delta"));
+                self.add("stack", Icon::KEYWORD, "several together", None, Some("stack($0)".into()));
             }
             ParameterType::Recipe(_) => {
                 self.locals(|local| slots::may_be("recipe", local));
@@ -258,6 +266,10 @@ impl Items<'_> {
                 if *ty == ParameterType::Bool {
                     self.add("true", Icon::CONSTANT, "", None, None);
                     self.add("false", Icon::CONSTANT, "", None, None);
+                }
+                if *ty == ParameterType::Secret {
+                    let named = "secret(\"${1:HF_TOKEN}\")";
+                    self.add("secret", Icon::KEYWORD, "the variable that holds it", None, Some(named.into()));
                 }
                 self.locals(|local| local.is_none_or(|local| slots::fits(ty, local)));
                 self.symbols(|symbol| symbol.value_type.as_ref().is_some_and(|value| slots::fits(ty, value)));

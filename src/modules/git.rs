@@ -50,7 +50,10 @@ pub fn fetch(url: &str, tag: Option<&str>, commit: Option<&str>) -> Result<(Pin,
 }
 
 /// Refuses what is no address of a repository, and addresses with secrets in them.
-fn address(url: &str) -> Result<(), ModuleError> {
+///
+/// # Errors
+/// [`ModuleError::BadAddress`] and [`ModuleError::Credentials`]; the latter does not repeat them.
+pub fn address(url: &str) -> Result<(), ModuleError> {
     let known = ["https://", "ssh://", "file:///"].iter().find_map(|scheme| url.strip_prefix(scheme));
     let short = url.strip_prefix("git@").filter(|rest| rest.contains(':'));
     let Some(rest) = known.or(short) else { return Err(ModuleError::BadAddress { url: url.to_owned() }) };

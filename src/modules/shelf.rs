@@ -94,6 +94,16 @@ pub fn find(project: &Path, cache: &Path, pin: &Pin) -> Result<Option<PathBuf>, 
     Ok(None)
 }
 
+/// The directory of the pinned module that a path leads into, if it does: as [`find`] gives it, but absolute.
+pub fn root_of(project: &Path, cache: &Path, path: &Path) -> Option<PathBuf> {
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    let (vendored, path) = (absolute(&project.join(VENDOR)), absolute(path));
+    [vendored, absolute(cache)].into_iter().find_map(|root| {
+        let first = path.strip_prefix(&root).ok()?.components().next()?;
+        Some(root.join(first))
+    })
+}
+
 /// Puts a module's files below `root`, whole or not at all; nothing happens when they are there.
 pub fn put(root: &Path, pin: &Pin, files: &Files) -> Result<PathBuf, ModuleError> {
     let directory = root.join(name(&pin.tree));

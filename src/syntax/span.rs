@@ -32,6 +32,17 @@ impl Span {
     }
 }
 
+/// Where an address names a user and a password, or a token: `https://HERE@host`. The plain name of a user of ssh is none.
+fn credentials(text: &str) -> impl Iterator<Item = std::ops::Range<usize>> + '_ {
+    text.match_indices("://").filter_map(|(at, separator)| {
+        let start = at + separator.len();
+        let host = text[start..].split(|c: char| c.is_whitespace() || "/\"".contains(c)).next()?;
+        let (user, _) = host.rsplit_once('@')?;
+        let plain = text[..at].ends_with("ssh") && !user.contains(':');
+        (!plain).then(|| start..start + user.len())
+    })
+}
+
 impl From<Span> for miette::SourceSpan {
     fn from(span: Span) -> Self {
         (span.start, span.end - span.start).into()
@@ -70,10 +81,11 @@ impl Source {
 
     /// The text as reports show it, of the same length.
     pub fn shown(&self) -> std::borrow::Cow<'_, str> {
-        if self.hidden.is_empty() {
+        let hidden: Vec<_> = self.hidden.iter().cloned().chain(credentials(&self.text)).collect();
+        if hidden.is_empty() {
             return self.text.as_str().into();
         }
-        let hidden = |at: usize| self.hidden.iter().any(|range| range.contains(&at));
+        let hidden = |at: usize| hidden.iter().any(|range| range.contains(&at));
         let masked = |(at, c): (usize, char)| if hidden(at) { "*".repeat(c.len_utf8()) } else { c.to_string() };
         self.text.char_indices().map(masked).collect::<String>().into()
     }
@@ -99,5 +111,20 @@ impl Source {
         let file = self.of(span);
         let (line, column) = file.position(span.start);
         format!("{}:{line}:{column}", file.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_report_shows_what_an_address_says_of_its_user() {
+        let shown = |text: &str| Source::new("a.ftp", text).shown().into_owned();
+        assert_eq!(shown("use git(\"https://me:secr\u{e9}t@host/a\")"), "use git(\"https://**********@host/a\")");
+        assert_eq!(shown("# https://token@host, ssh://me:secret@host"), "# https://*****@host, ssh://*********@host");
+        for plain in ["ssh://git@host/a", "https://host/a@v1", "git@host:a", "a -> b # ://"] {
+            assert_eq!(shown(plain), plain);
+        }
     }
 }

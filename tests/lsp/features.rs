@@ -161,7 +161,17 @@ fn completion_knows_what_may_stand_where() {
     assert_eq!(at("let t = text(|")[0], "path");
     let delta = at("pipeline p = base -> peft(|");
     assert!(delta.starts_with(&["bitfit".into(), "lora".into()]), "{delta:?}");
+    assert!(delta.contains(&"stack".into()), "{delta:?}");
     assert!(at("pipeline p = base -> peft(lora, r|").contains(&"rank".into()));
+    assert!(at("let both = stack(lora, bitfit)\npipeline p = base -> peft(|").contains(&"both".into()));
+    assert_eq!(at("let both = stack(|")[..2], ["bitfit", "lora"]);
+    assert!(at("let both = stack(lora(|").contains(&"rank".into()));
+    assert_eq!(
+        at("param key: secret = secret(\"KEY\")\nlet m = hf(\"a/b\", revision = \"main\", token = |)")[..2],
+        ["secret", "key"]
+    );
+    assert_eq!(at("param room: size = 8 GB\nset finetune(memory = |)")[0], "room");
+    assert_eq!(at("use |"), ["std", "git"]);
     assert_eq!(at("pipeline p = base -> finetune(target)\npublish |"), ["p"]);
     assert_eq!(at("publish p |"), ["to"]);
     assert!(at("expect p.|").contains(&"accuracy".into()));

@@ -247,7 +247,15 @@ impl World for Table {
     }
 
     fn module(&self, request: &ModuleRequest) -> Result<ModuleText, SourceError> {
-        let ModuleRequest::File { directory, path } = request else { panic!("{request:?}") };
+        let ModuleRequest::File { directory, path } = request else {
+            return Err(SourceError {
+                code: "ftp::module::not_locked",
+                message: "nothing is locked here".into(),
+                label: "not recorded".into(),
+                help: Some("run `ftp lock` on this file".into()),
+                parameter: None,
+            });
+        };
         let key = if directory.is_empty() { path.clone() } else { format!("{directory}/{path}") };
         let directory = key.rsplit_once('/').map_or("", |(directory, _)| directory).to_owned();
         match MODULES.iter().find(|(name, _)| *name == key) {

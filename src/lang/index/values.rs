@@ -124,6 +124,7 @@ pub(super) fn value_type(value: &ast::Value) -> Option<&'static str> {
         Some("epoch" | "epochs") => Some("epochs"),
         Some("step" | "steps") => Some("steps"),
         Some("s" | "min" | "h") => Some("duration"),
+        Some("B" | "kB" | "MB" | "GB" | "MiB" | "GiB") => Some("size"),
         Some(_) => None,
     };
     match &value.kind {
@@ -137,6 +138,7 @@ pub(super) fn value_type(value: &ast::Value) -> Option<&'static str> {
         },
         ast::ValueKind::Word(name) => literal_type(name),
         ast::ValueKind::If(either) => value_type(&either.then),
-        ast::ValueKind::Call(_) | ast::ValueKind::Stack(_) | ast::ValueKind::Broken => None,
+        ast::ValueKind::Stack(_) => Some("delta"),
+        ast::ValueKind::Call(_) | ast::ValueKind::Broken => None,
     }
 }
