@@ -462,9 +462,10 @@ fn adapters(whole: &Value, path: &str) -> Result<Saved, Vec<SourceError>> {
     if let Method::Bottleneck { attention, output, norm_before, invertible, .. } = method {
         let places = (attention, output, norm_before);
         // One after the feed-forward that sees the normed sum, or two that see the block's own output.
-        if !matches!(places, (false, true, true) | (true, true, false))
-            && !(places.0 == places.1 && !attention && invertible)
-        {
+        let known = matches!(places, (false, true, true) | (true, true, false));
+        // An invertible adapter may come without any of these.
+        let none = (attention, output) == (false, false) && invertible;
+        if !known && !none {
             settings.unsupported(
                 "its adapters sit at other places than those of `seq_bn` and `double_seq_bn`".into(),
                 help,

@@ -35,7 +35,7 @@ impl<'a> Checker<'a> {
             format!("nothing can be published as `{}`", form.text),
         )
         .label("expected `adapter`");
-        suggest::fix(&mut error, &form.text, [ADAPTER].into_iter());
+        suggest::fix(&mut error, &form.text, [ADAPTER]);
         error.help = Some("write `as adapter` for the delta alone, or nothing for a whole model".into());
         self.report(error);
         false

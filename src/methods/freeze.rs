@@ -179,7 +179,7 @@ mod tests {
             model.trainable_count(),
             model.layout().count(|slot| slot.layer == Some(1) || slot.part == Part::Pooler)
         );
-        assert_eq!(into_others(&[spec.clone()]), [spec]);
+        assert_eq!(into_others(std::slice::from_ref(&spec)), [spec]);
     }
 
     #[test]
