@@ -297,6 +297,4 @@ fn params_are_options_of_every_command_that_reads_the_file_with_their_types_defa
     assert!(ftp(&directory, &given, 0).0.contains("2 same, 0 changed"));
     let (_, error) = ftp(&directory, &["check", "p.ftp", "--learning-rate", "7"], 3);
     assert!(error.contains("ftp::param::bad_override"), "{error}");
-    let (_, error) = ftp(&directory, &["check", "p.ftp", "--epoch", "7"], 2);
-    assert!(error.contains("--epochs"), "{error}");
 }

@@ -71,7 +71,7 @@ impl<'a> Checker<'a> {
                 };
                 self.report(
                     Diagnostic::error("ftp::value::not_a_condition", condition.span, message)
-                        .label(if same_kind { "no order" } else { "two kinds" })
+                        .label("never holds")
                         .help("compare two numbers, or two values of a kind with `==` or `!=`"),
                 );
                 None
