@@ -32,7 +32,7 @@ fn ensembled(model: &mut Model, settings: &Settings, unlabelled: usize) -> Resul
     let at = |name: &str| directory.path().join(name);
     let place = Place { file: at("checkpoint"), draft: at("draft"), key: "key".into() };
     let settings = Settings { checkpoint_steps: Some(1), ..settings.clone() };
-    let around = Surroundings { stage: "test", sink: &|_| {}, checkpoint: Some(&place), relay: None };
+    let around = Surroundings { stage: "test", sink: &|_| {}, checkpoint: Some(&place), relay: None, turns: None };
     let fitted = fit(model, &tiny::classification(), rows, None, &settings, around)?;
     let saved = checkpoint::read(&place).unwrap().expect("a checkpoint was written");
     Ok((fitted, saved.tensor("ensemble", "targets").map_or(vec![], |tensor| tensor.data)))

@@ -172,7 +172,7 @@ fn a_training_that_goes_on_at_the_end_of_an_epoch_evaluates_the_same_model() {
             Event::Progress { step, .. } if step == stop => resume_unwind(Box::new("stopped")),
             _ => {}
         };
-        let around = Surroundings { stage: "test", sink: &sink, checkpoint: place, relay: None };
+        let around = Surroundings { stage: "test", sink: &sink, checkpoint: place, relay: None, turns: None };
         let run = || fit(&mut model, &tiny::classification(), rows, Some(rows), &settings, around).unwrap();
         let fitted = catch_unwind(AssertUnwindSafe(run)).ok();
         fitted.map(|fitted| (fitted, tiny::bytes(&model)))
