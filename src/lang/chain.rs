@@ -7,7 +7,7 @@ use super::check::Checker;
 use super::diagnostic::Diagnostic;
 use super::ir::Node;
 use super::scope::{Declaration, Flow, Meaning, Member};
-use super::signature::{Artifact, Kind, ParameterType, Signature};
+use super::signature::{Artifact, Default, Formal, Kind, ParameterType, Signature};
 use super::suggest;
 use super::world::{SourceFacts, SourceRequest};
 use crate::syntax::ast;
@@ -248,11 +248,15 @@ impl<'a> Checker<'a> {
 
     /// A call of a stage that takes such data, as an example; the last one listed is the most common.
     fn stage_for(&self, artifact: Artifact, name: &str) -> String {
-        let takes = |stage: &&Signature| {
-            !stage.input.is_empty()
-                && stage.parameters.iter().any(|parameter| parameter.ty == ParameterType::Artifact(artifact))
+        let needs = |stage: &Signature, class: fn(&Default) -> bool| {
+            let fits =
+                |parameter: &Formal| parameter.ty == ParameterType::Artifact(artifact) && class(&parameter.default);
+            !stage.input.is_empty() && stage.parameters.iter().any(fits)
         };
-        let stage = self.registry.of_kind(Kind::Stage).filter(takes).last();
+        let stages: Vec<&Signature> = self.registry.of_kind(Kind::Stage).collect();
+        // One that can't do without it, rather than one that may have it besides.
+        let required = stages.iter().rfind(|stage| needs(stage, |default| *default == Default::Required));
+        let stage = required.or_else(|| stages.iter().rfind(|stage| needs(stage, |_| true)));
         format!("{}({name})", stage.map_or("finetune", |stage| stage.name))
     }
 

@@ -239,7 +239,9 @@ impl<'a> Checker<'a> {
 
     /// A delta method by its name.
     pub(super) fn delta_name(&mut self, parameter: &str, name: &str, at: Span) -> Slot {
-        if self.registry.get(name).is_none() && self.is_named(name) {
+        // A recipe's parameter may have the name of a source or a stage.
+        let method = self.registry.get(name).filter(|signature| signature.kind == Kind::Delta);
+        if method.is_none() && self.is_named(name) {
             return match self.resolve(name, at) {
                 Some(Meaning::Delta(method)) => Slot::Delta(method),
                 Some(Meaning::Stack(deltas)) => Slot::Stack(deltas),
@@ -259,9 +261,9 @@ impl<'a> Checker<'a> {
                 _ => Slot::Error,
             };
         }
-        match self.registry.get(name) {
-            Some(signature) if signature.kind == Kind::Delta => Slot::Delta(Some(signature.name)),
-            _ => {
+        match method {
+            Some(signature) => Slot::Delta(Some(signature.name)),
+            None => {
                 let deltas = self.registry.of_kind(Kind::Delta).map(|delta| delta.name);
                 let named: Vec<&str> = deltas.chain(self.delta_names()).collect();
                 let mut error =
