@@ -162,6 +162,8 @@ struct Settings<'a> {
     config: &'a Value,
     path: &'a str,
     problems: Vec<SourceError>,
+    /// Keys that [`Settings::is`] was asked about.
+    asked: Vec<String>,
 }
 
 impl Settings<'_> {
@@ -193,9 +195,10 @@ impl Settings<'_> {
         if !value.is_null() && !allowed.contains(value) {
             self.unsupported(format!("`{key}` is {value}: {why}"), help);
         }
+        self.asked.push(key.to_owned());
     }
 
-    /// All other keys must be empty, or be known to change nothing that is computed.
+    /// All keys but those asked about must be empty, be looked at elsewhere, or be known to change nothing that is computed.
     fn others_are_empty(&mut self, looked_at: &[&str], harmless: &[&str]) {
         let Some(all) = self.config.as_object() else { return };
         let empty = |value: &Value| match value {
@@ -209,7 +212,8 @@ impl Settings<'_> {
         let strange: Vec<(&String, &Value)> = all
             .iter()
             .filter(|(key, value)| {
-                !empty(value) && !looked_at.contains(&key.as_str()) && !harmless.contains(&key.as_str())
+                let read = self.asked.contains(key) || looked_at.contains(&key.as_str());
+                !empty(value) && !read && !harmless.contains(&key.as_str())
             })
             .collect();
         for (key, value) in strange {
@@ -243,7 +247,7 @@ const PEFT_HARMLESS: [&str; 16] = [
 ];
 
 fn peft(config: &Value, kind: &str, path: &str) -> Result<Saved, Vec<SourceError>> {
-    let mut settings = Settings { config, path, problems: vec![] };
+    let mut settings = Settings { config, path, problems: vec![], asked: vec![] };
     let mut notices = vec![];
     let tasks = [Value::from("SEQ_CLS"), "FEATURE_EXTRACTION".into()];
     settings.is(
@@ -272,18 +276,9 @@ fn peft(config: &Value, kind: &str, path: &str) -> Result<Saved, Vec<SourceError
                 why,
                 "convert it to plain LoRA when saving, as the documentation of `peft` shows",
             );
-            let known = [
-                "bias",
-                "rank_pattern",
-                "alpha_pattern",
-                "init_lora_weights",
-                "r",
-                "lora_alpha",
-                "lora_dropout",
-                "use_rslora",
-                "use_dora",
-            ];
-            settings.others_are_empty(&known, &PEFT_HARMLESS);
+            let looked_at =
+                ["rank_pattern", "alpha_pattern", "r", "lora_alpha", "lora_dropout", "use_rslora", "use_dora"];
+            settings.others_are_empty(&looked_at, &PEFT_HARMLESS);
             Method::Lora {
                 rank: settings.int("r", 8),
                 alpha: settings.float("lora_alpha", 8.0),
@@ -307,9 +302,8 @@ fn peft(config: &Value, kind: &str, path: &str) -> Result<Saved, Vec<SourceError
                 "only encoders are supported",
                 "use a delta of an encoder",
             );
-            let known = [
+            let looked_at = [
                 "num_virtual_tokens",
-                "num_transformer_submodules",
                 "num_attention_heads",
                 "num_layers",
                 "token_dim",
@@ -323,7 +317,7 @@ fn peft(config: &Value, kind: &str, path: &str) -> Result<Saved, Vec<SourceError
                 "encoder_reparameterization_type",
                 "prefix_projection",
             ];
-            settings.others_are_empty(&known, &PEFT_HARMLESS);
+            settings.others_are_empty(&looked_at, &PEFT_HARMLESS);
             let (encoder, projection) = (kind == "P_TUNING", settings.flag("prefix_projection"));
             if encoder || projection {
                 let message = format!(
@@ -367,7 +361,7 @@ fn heads(settings: &mut Settings) {
 
 fn adapters(whole: &Value, path: &str) -> Result<Saved, Vec<SourceError>> {
     let config = &whole["config"];
-    let mut settings = Settings { config, path, problems: vec![] };
+    let mut settings = Settings { config, path, problems: vec![], asked: vec![] };
     if let Some(architecture) = config.get("architecture").and_then(Value::as_str) {
         settings.unsupported(
             format!("the architecture is {architecture}"),
@@ -411,27 +405,13 @@ fn adapters(whole: &Value, path: &str) -> Result<Saved, Vec<SourceError>> {
             "relu"
         }
     };
-    let known = [
+    let looked_at = [
         "architecture",
-        "original_ln_after",
-        "residual_before_ln",
-        "scaling",
-        "leave_out",
-        "dropout",
-        "inv_adapter",
         "reduction_factor",
         "non_linearity",
         "mh_adapter",
         "output_adapter",
         "original_ln_before",
-        "stochastic_depth",
-        "ln_before",
-        "ln_after",
-        "is_parallel",
-        "use_gating",
-        "cross_adapter",
-        "phm_layer",
-        "adapter_residual_before_ln",
         // Told by the tensors.
         "inv_adapter_reduction_factor",
     ];
@@ -451,7 +431,7 @@ fn adapters(whole: &Value, path: &str) -> Result<Saved, Vec<SourceError>> {
         "shared_W_phm",
         "hypercomplex_nonlinearity",
     ];
-    settings.others_are_empty(&known, &harmless);
+    settings.others_are_empty(&looked_at, &harmless);
     let method = Method::Bottleneck {
         attention: settings.flag("mh_adapter"),
         output: settings.flag("output_adapter"),
