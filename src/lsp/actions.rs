@@ -13,10 +13,6 @@ use crate::lang::{Diagnostic, Fix};
 use crate::syntax::Span;
 
 pub(super) fn actions(document: &Document, params: &CodeActionParams, client: Client) -> CodeActionResponse {
-    // Places of findings are right for the text they were found in only.
-    if document.unchecked {
-        return vec![];
-    }
     let here = document.span(params.range);
     let only = params.context.only.as_deref();
     // A kind asked for stands for those below it, `source` for `source.fixAll`.

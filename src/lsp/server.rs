@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crossbeam_channel::select;
 use lsp_server::{Connection, ErrorCode, Message, Notification, ProtocolError, Request, RequestId, Response};
 use lsp_types::notification::{self, Notification as _};
-use lsp_types::request::{InlayHintRefreshRequest, RegisterCapability, Request as _, Shutdown};
+use lsp_types::request::{CodeActionRequest, InlayHintRefreshRequest, RegisterCapability, Request as _, Shutdown};
 use lsp_types::{
     CancelParams, DidChangeTextDocumentParams, DidChangeWatchedFilesParams, DidCloseTextDocumentParams,
     DidOpenTextDocumentParams, DidSaveTextDocumentParams, InitializeParams, NumberOrString, PublishDiagnosticsParams,
@@ -155,6 +155,8 @@ impl Server<'_> {
             self.stopped = true;
             return self.send(Response::new_ok(id, ()).into());
         }
+        // Actions mend what was found, and what was found is of the last check.
+        while request.method == CodeActionRequest::METHOD && self.check_one() {}
         let answered = guarded(|| answers::answer(&self.documents, self.client, request));
         match answered {
             Some(response) => self.send(response.into()),
@@ -237,7 +239,10 @@ impl Server<'_> {
                 }
                 self.publish(PublishDiagnosticsParams::new(document.uri.clone(), found, Some(document.version)));
             }
-            None => self.log("a file could not be checked; this is a bug in ftp".into()),
+            None => {
+                document.findings.clear();
+                self.log("a file could not be checked; this is a bug in ftp".into());
+            }
         }
         self.documents.insert(key, document);
         true

@@ -226,7 +226,6 @@ fn formatting_gives_the_one_style_by_edits_of_the_lines_that_differ() {
 fn a_misspelt_name_can_be_mended_alone_or_with_all_others() {
     let text = TEXT.replace("adapt(domain)", "adapt(domian)").replace("rank", "rnk");
     let mut client = opened(&text);
-    client.diagnostics(FILE);
     let ask = |start: Value, context: Value| json!({ "textDocument": { "uri": FILE }, "range": { "start": start, "end": start }, "context": context });
     let only_fixes = json!({ "diagnostics": [], "only": ["quickfix"] });
     let answer = client.ask("textDocument/codeAction", ask(place(&text, "domian", 2), only_fixes));
