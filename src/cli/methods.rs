@@ -5,7 +5,7 @@ use clap::Args;
 use super::Exit;
 use crate::lang::signature::{Default, Registry, Signature};
 use crate::methods;
-use crate::report::manual::{SECTIONS, class_text, introduction, manual, type_text};
+use crate::report::manual::{SECTIONS, introduction, manual, notes, type_text};
 
 #[derive(Args)]
 pub(super) struct Methods {
@@ -61,7 +61,7 @@ pub(super) fn shown(signature: &Signature) -> String {
         };
         let ty = type_text(&parameter.ty).replace('`', "");
         text += &format!("\n{}", wrapped(&format!("{}: {ty} ({default})", parameter.name), "  "));
-        text += &wrapped(&format!("{}{}", parameter.doc, class_text(parameter)), "      ");
+        text += &wrapped(&format!("{}{}", parameter.doc, notes(parameter)), "      ");
     }
     text
 }

@@ -182,8 +182,13 @@ impl Settings<'_> {
         }
     }
 
-    fn float(&mut self, key: &str, default: f64) -> f64 {
-        self.config.get(key).and_then(Value::as_f64).unwrap_or(default)
+    fn float(&mut self, key: &str, default: f64, allowed: std::ops::Range<f64>) -> f64 {
+        let Some(value) = self.config.get(key).filter(|value| !value.is_null()) else { return default };
+        value.as_f64().filter(|number| allowed.contains(number)).unwrap_or_else(|| {
+            let what = format!("`{key}` is {value}, not a number from {} to below {}", allowed.start, allowed.end);
+            self.unsupported(what, "save the delta again with a value that means something");
+            default
+        })
     }
 
     fn flag(&self, key: &str) -> bool {
@@ -281,8 +286,8 @@ fn peft(config: &Value, kind: &str, path: &str) -> Result<Saved, Vec<SourceError
             settings.others_are_empty(&looked_at, &PEFT_HARMLESS);
             Method::Lora {
                 rank: settings.int("r", 8),
-                alpha: settings.float("lora_alpha", 8.0),
-                dropout: settings.float("lora_dropout", 0.0),
+                alpha: settings.float("lora_alpha", 8.0, 0.0..1e6),
+                dropout: settings.float("lora_dropout", 0.0, 0.0..1.0),
                 use_rslora: settings.flag("use_rslora"),
                 use_dora: settings.flag("use_dora"),
             }

@@ -36,7 +36,7 @@ pub(super) struct Arguments {
     pub names: IndexMap<String, Meaning>,
     /// For `peft`: the deltas it attaches.
     pub deltas: Vec<ir::Delta>,
-    /// For `peft`: it attaches a saved delta.
+    /// For `peft`: it attaches a saved delta, or may.
     pub saved: bool,
     /// What the call names itself, for its label.
     pub shown: Vec<String>,
@@ -107,7 +107,8 @@ impl Checker<'_> {
                     arguments.failed |= self.of_saved_delta(&assigned.others);
                     arguments.saved = true;
                 }
-                None => arguments.failed = true,
+                // What is not understood may have been meant as one that was saved, after which more may follow.
+                None => (arguments.failed, arguments.saved) = (true, true),
             }
         }
         arguments
@@ -165,7 +166,7 @@ impl Checker<'_> {
         arguments: &mut Arguments,
         delta: &mut Option<Delta>,
     ) {
-        let mut missing = vec![];
+        let (mut missing, mut chosen) = (vec![], vec![]);
         let file = self.file();
         if let Some(defaults) = self.defaults[file].get_mut(signature.name) {
             defaults.used = true;
@@ -190,6 +191,9 @@ impl Checker<'_> {
                     }
                 }
             };
+            if !matches!(slot, Slot::Error | Slot::Value(Value::None)) {
+                chosen.extend(span.map(|span| (parameter, span)));
+            }
             match slot {
                 Slot::Value(value) => {
                     let class = parameter.class;
@@ -231,6 +235,44 @@ impl Checker<'_> {
         if arguments.strict && !missing.is_empty() && !broken && !assigned.failed && assigned.others.is_empty() {
             self.missing(signature, &missing, at);
         }
+        // So may one that makes others act.
+        if !assigned.failed && assigned.others.is_empty() {
+            arguments.failed |= self.idle(&chosen, arguments);
+        }
+    }
+
+    /// Reports what is given and acts only beside something that is not; whether there is any.
+    fn idle(&mut self, chosen: &[(&Formal, Span)], arguments: &Arguments) -> bool {
+        let mut some = false;
+        for (parameter, span) in chosen {
+            let Some(beside) = parameter.beside else { continue };
+            // Where it is not there, it was reported.
+            let Some(other) = arguments.parameters.get(beside.parameter) else { continue };
+            if beside.acts(&other.value) {
+                continue;
+            }
+            some = true;
+            let (name, owner) = (parameter.name, beside.parameter);
+            let (only, choose) = match beside.values {
+                [] => ("where it is given".to_owned(), format!("give `{owner}` too")),
+                values => {
+                    let values = suggest::either(values);
+                    (format!("where that is {values}"), format!("choose one of these as `{owner}`"))
+                }
+            };
+            let mut error = Diagnostic::error(
+                "ftp::arguments::idle",
+                *span,
+                format!("`{name}` has no effect here: it belongs to `{owner}`, and acts only {only}"),
+            )
+            .label("nothing reads it")
+            .help(format!("leave `{name}` out, or {choose}"));
+            if let Some(at) = other.span {
+                error = error.related(at, format!("`{owner}` is {}", other.value));
+            }
+            self.report(error);
+        }
+        some
     }
 
     fn missing(&mut self, signature: &Interface, missing: &[&Formal], at: Span) {

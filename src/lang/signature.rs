@@ -150,6 +150,15 @@ pub struct Formal<'a> {
     pub positional: bool,
     /// One or two sentences: what it does, its unit, when to change it.
     pub doc: &'a str,
+    /// Where it acts, if not everywhere.
+    pub beside: Option<Beside>,
+}
+
+/// The parameter that another one belongs to: it acts where this has one of these values or, when none are named, any at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Beside {
+    pub parameter: &'static str,
+    pub values: &'static [&'static str],
 }
 
 /// One parameter of a method.
@@ -157,7 +166,7 @@ pub type Parameter = Formal<'static>;
 
 impl<'a> Formal<'a> {
     pub fn new(name: &'a str, ty: ParameterType, default: Default, doc: &'a str) -> Self {
-        Self { name, ty, default, class: Class::Semantic, positional: false, doc }
+        Self { name, ty, default, class: Class::Semantic, positional: false, doc, beside: None }
     }
 
     /// A parameter with a default.
@@ -177,6 +186,21 @@ impl<'a> Formal<'a> {
     pub fn class(mut self, class: Class) -> Self {
         self.class = class;
         self
+    }
+
+    /// One that acts only where another has one of these values; with none named, where it is given at all.
+    pub fn beside(mut self, parameter: &'static str, values: &'static [&'static str]) -> Self {
+        self.beside = Some(Beside { parameter, values });
+        self
+    }
+}
+
+impl Beside {
+    pub fn acts(self, value: &Value) -> bool {
+        match self.values {
+            [] => *value != Value::None,
+            values => value.as_name().is_some_and(|name| values.contains(&name)),
+        }
     }
 }
 

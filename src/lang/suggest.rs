@@ -66,6 +66,14 @@ pub(super) fn quoted(names: &[&str]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
+/// As [`quoted`], of which one is to be chosen: "`a`, `b` or `c`".
+pub(super) fn either(names: &[&str]) -> String {
+    match names {
+        [others @ .., last] if !others.is_empty() => format!("{} or `{last}`", quoted(others)),
+        names => quoted(names),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

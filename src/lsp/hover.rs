@@ -160,7 +160,7 @@ pub(super) fn parameter_page(parameter: &Parameter) -> String {
         Default::Written => "has a default".to_owned(),
     };
     let ty = manual::type_text(&parameter.ty);
-    format!("{ty}; {default}\n\n{}{}", parameter.doc, manual::class_text(parameter))
+    format!("{ty}; {default}\n\n{}{}", parameter.doc, manual::notes(parameter))
 }
 
 /// A code's page.

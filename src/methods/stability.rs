@@ -46,48 +46,48 @@ under other dropout; `temporal`: as in the epochs before (Laine & Aila 2017).",
             at_least_0(),
             "Weight of the divergence between the two answers, for `r3f`, `r4f` and `smart` by default 1; the highest weight, at which `ramp_up` ends, for `pi` 100 and for `temporal` \
 30, in both times the share of the rows that have labels.",
-        ),
+        ).beside("regularizer", &["r3f", "r4f", "smart", "pi", "temporal"]),
         optional(
             "noise",
             at_least_0(),
             "Size of the change to begin with: by default for `r3f` and `r4f` 1e-5 (uniform, to both sides), for `smart` 1e-5 (standard deviation), for `freelb` 0.6 (about the \
 norm in each row).",
-        ),
+        ).beside("regularizer", &["r3f", "r4f", "freelb", "smart"]),
         optional(
             "noise_radius",
             at_least_0(),
             "Bound of the change: of each number for `smart`, by default 1e-5; of the norm in each row for `freelb`, by default none.",
-        ),
+        ).beside("regularizer", &["freelb", "smart"]),
         optional(
             "ascent_steps",
             T::Int { min: 0, max: 1000 },
             "Steps of the adversary: for `smart` by default 1, for `freelb`, where each is a pass, 2.",
-        ),
+        ).beside("regularizer", &["freelb", "smart"]),
         optional(
             "ascent_size",
             at_least_0(),
             "Size of a step of the adversary: by default for `freelb` 0.1 (a norm), for `smart` 1e-3 (times the gradient).",
-        ),
+        ).beside("regularizer", &["freelb", "smart"]),
         optional(
             "proximal_weight",
             at_least_0(),
             "Weight of `smart`'s divergence from the running mean of the weights; by default 1.",
-        ),
+        ).beside("regularizer", &["smart"]),
         optional(
             "unlabelled",
             T::Artifact(Artifact::Text),
             "Text to learn from besides the set, each document a row without a label, for `pi` and `temporal`. Epochs and steps then go over rows of both kinds.",
-        ),
+        ).beside("regularizer", &["pi", "temporal"]),
         optional(
             "ramp_up",
             T::StepsOrRatio,
             "Steps (or share of all steps) over which the weight of `pi` and `temporal` rises; by default 80 / 300, the paper's epochs.",
-        ),
+        ).beside("regularizer", &["pi", "temporal"]),
         optional(
             "ensembling_momentum",
             T::Float { min: 0.0, max: 0.999_999, above: false },
             "What an epoch's answers count for `temporal` beside those of the next epoch; by default 0.6. With 0 only the last epoch's count.",
-        ),
+        ).beside("regularizer", &["temporal"]),
         optional(
             "cycles",
             T::Int { min: 1, max: 1_000_000 },
@@ -98,7 +98,7 @@ norm in each row).",
             T::Int { min: 1, max: 1_000_000 },
             "Ends with this cycle and keeps its weights, whatever `keep` says. Each goes on from the one before it where that is still in the store: \
 `each(snapshot in 1..5) finetune(task, cycles = 5) -> ensemble` is one training, and an ensemble of five.",
-        ),
+        ).beside("cycles", &[]),
         optional(
             "until",
             T::Ratio,
@@ -111,12 +111,12 @@ training, the same but for this, goes on from there where both run on one store.
             "Keeps the mean of the weights along the last part of the training, instead of those of one step, whatever `keep` says. `swa`: at a learning rate that stays what it was \
 at its begin (Izmailov et al. 2018); `uniform`: under the schedule as it is.",
         ),
-        optional("average_from", T::Ratio, "Share of the steps after which weights are averaged; by default 75 %."),
+        optional("average_from", T::Ratio, "Share of the steps after which weights are averaged; by default 75 %.").beside("average", &[]),
         optional(
             "average_every",
             T::Steps,
             "Steps between two that are averaged; by default an epoch, with `cycles` a cycle. The last step's weights always count.",
-        ),
+        ).beside("average", &[]),
     ]
 }
 

@@ -1,6 +1,6 @@
 //! The manual of methods as Markdown, from their signatures: `docs/methods.md`, `ftp methods`, and what editors show.
 
-use crate::lang::signature::{Class, Default, Kind, Parameter, ParameterType, Registry, Signature};
+use crate::lang::signature::{Beside, Class, Default, Kind, Parameter, ParameterType, Registry, Signature};
 
 /// What the methods are listed under.
 pub const SECTIONS: [(Kind, &str); 3] =
@@ -57,17 +57,23 @@ fn row(parameter: &Parameter) -> String {
         Default::Value(value) => format!("`{value}`"),
         Default::Written => "has one".to_owned(),
     };
-    let (ty, class) = (type_text(&parameter.ty), class_text(parameter));
-    format!("| `{}` | {ty} | {default} | {}{class} |\n", parameter.name, parameter.doc)
+    let (ty, notes) = (type_text(&parameter.ty), notes(parameter));
+    format!("| `{}` | {ty} | {default} | {}{notes} |\n", parameter.name, parameter.doc)
 }
 
-/// What a parameter has to do with the key, where that is not the usual.
-pub fn class_text(parameter: &Parameter) -> &'static str {
-    match parameter.class {
+/// What a parameter has to do with others and with the key, where that is not the usual.
+pub fn notes(parameter: &Parameter) -> String {
+    let class = match parameter.class {
         Class::Semantic => "",
         Class::Numeric => " Changes rounding only.",
         Class::Operational => " Not part of the key.",
-    }
+    };
+    let beside = match parameter.beside {
+        None => String::new(),
+        Some(Beside { parameter, values: [] }) => format!(" Only beside `{parameter}`."),
+        Some(Beside { parameter, values }) => format!(" Only beside `{parameter} = {}`.", values.join("`, `")),
+    };
+    beside + class
 }
 
 /// A parameter's type in the words of the manual.

@@ -2,11 +2,13 @@
 
 use std::cell::RefCell;
 
+use burn::tensor::Device;
 use ftp::lang::value::Value;
 use ftp::lang::world::Task;
 use ftp::nn::gradient::Gradients;
 use ftp::nn::models::{Head, Model};
-use ftp::train::SequenceTask;
+use ftp::nn::parameters::Weight;
+use ftp::train::{SequenceTask, Settings};
 
 use super::stability::{assert_slopes, begin, is_head, name, shift, slope_over_norm, step_of, train, trained, with};
 use super::tiny;
@@ -123,6 +125,24 @@ fn r4f_holds_the_largest_singular_values_of_the_head_at_one() {
         assert!(largest(&model, name) <= 1.0 + 1e-3, "{name}");
     }
     assert!(body > 1.0 && largest(&model, "bert.encoder.layer.0.intermediate.dense.weight") > 1.0, "only the head");
+}
+
+#[test]
+fn r4f_whose_bound_is_never_met_is_r3f_to_the_bit() {
+    let trained = |regularizer: &str| {
+        let mut model = tiny::classifier(0.1);
+        let settings = Settings { learning_rate: 1e-5, ..with(&[("regularizer", name(regularizer))]) };
+        for head in ["bert.pooler.dense.weight", "classifier.weight"] {
+            let mut host = model.parameters[head].weight.to_host();
+            host.data.iter_mut().for_each(|value| *value *= 0.01);
+            model.parameters[head].weight = Weight::from_host(&host, &Device::flex()).unwrap();
+        }
+        let before = tiny::bytes(&model);
+        train(&mut model, &settings, &RefCell::default()).unwrap();
+        assert!(tiny::bytes(&model) != before);
+        tiny::bytes(&model)
+    };
+    assert!(trained("r4f") == trained("r3f"));
 }
 
 #[test]
