@@ -22,7 +22,7 @@ fn signature() -> Signature {
     Signature {
         name: "diff_pruning",
         kind: Kind::Delta,
-        version: 1,
+        version: 2,
         summary: "train a sparse difference to every weight",
         docs: "Diff pruning (Guo, Rush & Kim 2021, arXiv 2012.07463): `theta = theta_pretrained + z w`, a difference `w` for every number of the model below the head, and a gate `z` for \
 each. Gates are hard-concrete (Louizos et al. 2018): `z = min(1, max(0, s (zeta - gamma) + gamma))`, `s = sigmoid((ln u - ln(1 - u) + a) / beta)`, drawn anew in every pass, and `a` trains. \
@@ -102,6 +102,7 @@ mod run {
     use crate::nn::hard_concrete::HardConcrete;
     use crate::nn::models::Model;
     use crate::nn::models::layout::{Part, Role};
+    use crate::nn::ops;
     use crate::nn::pass::Pass;
     use crate::nn::reparametrisation::Reparametrisation;
     use crate::plan::spec::DeltaSpec;
@@ -121,12 +122,10 @@ mod run {
 
     impl Reparametrisation for Gated {
         fn of(&self, pass: &Pass, name: &str, stored: Tensor<1>) -> Tensor<1> {
-            let gate = |suffix: &str| {
-                let name = format!("{name}{suffix}");
-                self.gates.gates(pass.vector(&name), pass.draws(&name))
-            };
-            let difference = pass.vector(&format!("{name}{DIFFERENCE}")) * gate(GATE);
-            stored + if self.structured { difference * gate(GROUP_GATE) } else { difference }
+            let [difference, gate, group] = [DIFFERENCE, GATE, GROUP_GATE].map(|suffix| format!("{name}{suffix}"));
+            let shared = self.structured.then(|| self.gates.gates(pass.vector(&group), pass.draws(&group)));
+            let gated = ops::Gated { gates: self.gates, key: pass.draws(&gate) };
+            ops::gated(stored, pass.vector(&difference), pass.vector(&gate), shared, gated)
         }
     }
 

@@ -6,8 +6,8 @@
 
 use burn::tensor::activation::sigmoid;
 use burn::tensor::{Tensor, TensorData};
-use rayon::prelude::*;
 
+use super::ops;
 use crate::random::Key;
 
 /// The constants of the distribution.
@@ -32,7 +32,7 @@ impl HardConcrete {
         let s = match key {
             None => sigmoid(locations),
             Some(key) => {
-                let draws = logistic(key, locations.dims()[0]);
+                let draws = ops::logistic(key, locations.dims()[0]);
                 let count = draws.len();
                 let device = locations.device().without_autodiff();
                 sigmoid((locations + Tensor::from_data(TensorData::new(draws, [count]), &device)) / self.beta)
@@ -43,7 +43,12 @@ impl HardConcrete {
 
     /// The probability that a gate is not shut (its equation 12). locations `[n]` -> `[n]`.
     pub fn open(&self, locations: Tensor<1>) -> Tensor<1> {
-        sigmoid(locations - self.beta * (-self.gamma / self.zeta).ln())
+        sigmoid(locations - self.threshold())
+    }
+
+    /// The location of which a gate is as often shut as not.
+    pub fn threshold(&self) -> f32 {
+        self.beta * (-self.gamma / self.zeta).ln()
     }
 
     /// The gate to evaluate with, of one location.
@@ -51,25 +56,6 @@ impl HardConcrete {
         let s = 1.0 / (1.0 + (-location).exp());
         (s * (self.zeta - self.gamma) + self.gamma).clamp(0.0, 1.0)
     }
-}
-
-/// Draws per piece of work.
-const PIECE: usize = 1 << 14;
-
-/// `ln u - ln(1 - u)` of uniform draws in the open interval.
-fn logistic(key: Key, count: usize) -> Vec<f32> {
-    let mut draws = vec![0.0f32; count];
-    draws.par_chunks_mut(PIECE).enumerate().for_each(|(piece, draws)| {
-        for (block, draws) in draws.chunks_mut(4).enumerate() {
-            let words = key.bits((piece * PIECE / 4 + block) as u64);
-            for (draw, word) in draws.iter_mut().zip(words) {
-                // 24 bits and a half: neither 0 nor 1.
-                let u = (f64::from(word >> 8) + 0.5) / f64::from(1 << 24);
-                *draw = (u / (1.0 - u)).ln() as f32;
-            }
-        }
-    });
-    draws
 }
 
 #[cfg(test)]

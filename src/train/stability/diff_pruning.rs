@@ -139,19 +139,19 @@ impl Technique for DiffPruning {
                     _ => None,
                 };
             let Some(locations) = vector(GATE) else { continue };
-            let open = self.gates.open(locations);
             let group = vector(GROUP_GATE).filter(|_| self.structured).map(|locations| self.gates.open(locations));
-            // p = sigmoid(..), so p' = p (1 - p).
-            let slope = |open: &Tensor<1>| open.clone() * (open.clone().neg() + 1.0);
-            let mut own = slope(&open) * weight as f32;
-            if let Some(group) = group {
-                // The sum of p, in an order that no number of threads changes.
-                let count = ops::squared_sum(&open.sqrt());
-                let shared = slope(&group) * (weight * count) as f32;
-                add(gradients, format!("{name}{GROUP_GATE}"), shared);
-                own = own * group;
+            let others: f32 = group.clone().map_or(1.0, |open| open.into_scalar());
+            let name_of_gate = format!("{name}{GATE}");
+            let gradient = taken(gradients, &name_of_gate).unwrap_or_else(|| locations.zeros_like());
+            let (gradient, count) = ops::add_open_slope(gradient, &locations, self.gates, weight as f32 * others);
+            gradients.insert(name_of_gate, Gradient::Whole(Weight::Vector(gradient)));
+            if let Some(open) = group {
+                // p = sigmoid(..), so p' = p (1 - p).
+                let shared = open.clone() * (open.neg() + 1.0) * (weight * count) as f32;
+                let name = format!("{name}{GROUP_GATE}");
+                let gradient = taken(gradients, &name).map_or(shared.clone(), |gradient| gradient + shared);
+                gradients.insert(name, Gradient::Whole(Weight::Vector(gradient)));
             }
-            add(gradients, format!("{name}{GATE}"), own);
         }
         gradients.sort_unstable_keys();
     }
@@ -183,12 +183,10 @@ impl Technique for DiffPruning {
     }
 }
 
-/// Adds to the gradient of a vector.
-fn add(gradients: &mut Gradients, name: String, more: Tensor<1>) {
-    let sum = match gradients.swap_remove(&name) {
-        None => more,
-        Some(Gradient::Whole(Weight::Vector(gradient))) => gradient + more,
-        Some(other) => unreachable!("the gradient of a vector is one: {other:?}"),
-    };
-    gradients.insert(name, Gradient::Whole(Weight::Vector(sum)));
+/// The gradient of a vector, out of the others.
+fn taken(gradients: &mut Gradients, name: &str) -> Option<Tensor<1>> {
+    gradients.swap_remove(name).map(|gradient| match gradient {
+        Gradient::Whole(Weight::Vector(gradient)) => gradient,
+        other => unreachable!("the gradient of a vector is one: {other:?}"),
+    })
 }
