@@ -1,11 +1,11 @@
 """What the pipelines of a run came to, as a Markdown table: mean and standard deviation over seeds, what trained, what is stored,
-how long it took.
+and on request how long it took.
 
     ftp run pipelines/efficient.ftp ... --store STORE --json > run.json
-    python benches/results/table.py STORE run.json [another.json ...] [--split test] [--metric accuracy]
+    python benches/results/table.py STORE run.json [another.json ...] [--split test] [--metric accuracy] [--times]
 
-Figures are read from the manifests in the store (`record.seconds` is the time of the training that made a result, on the machine
-that made it). Needs Python 3.10 and nothing else.
+Figures are read from the manifests in the store. Times are those of the trainings that made the results, on the machine that made
+them: they tell something where each ran by itself (`--no-sweep`, or one seed) and nothing else did. Needs Python 3.10 and nothing else.
 """
 
 import argparse
@@ -39,6 +39,7 @@ def main():
     parser.add_argument("events", type=pathlib.Path, nargs="+")
     parser.add_argument("--split", default="test")
     parser.add_argument("--metric", action="append")
+    parser.add_argument("--times", action="store_true")
     given = parser.parse_args()
     metrics = given.metric or ["accuracy", "matthews"]
 
@@ -54,19 +55,22 @@ def main():
         groups.setdefault(name, []).append(manifest)
         baseline = summary["baseline"]
 
-    print("| pipeline | runs | " + " | ".join(metrics) + " | trained | stored, MB | time, s |")
-    print("| --- | --: |" + " --: |" * (len(metrics) + 3))
+    columns = ["runs", *metrics, "trained", "stored, MB"] + (["time, s"] if given.times else [])
+    print("| pipeline | " + " | ".join(columns) + " |")
+    print("| --- |" + " --: |" * len(columns))
     for name, found in groups.items():
         of = lambda manifest, metric: manifest["summary"]["metrics"][given.split][metric]
         cells = [spread([of(one, metric) for one in found]) for metric in metrics]
         counted = found[0]["summary"]["parameters"]
         stored = statistics.mean(sum(file["bytes"] for file in one["files"].values()) for one in found)
-        seconds = spread([one["record"]["seconds"] for one in found], 1)
         share = f"{100 * counted['trained'] / counted['total']:.3g} %"
-        print(f"| {name} | {len(found)} | " + " | ".join(cells) + f" | {share} | {stored / 1e6:.3g} | {seconds} |")
+        cells = [name, str(len(found)), *cells, share, f"{stored / 1e6:.3g}"]
+        cells += [spread([one["record"]["seconds"] for one in found], 1)] if given.times else []
+        print("| " + " | ".join(cells) + " |")
     if baseline:
         cells = [f"{baseline['metrics'][metric]:.4f}" for metric in metrics]
-        print(f"| {baseline['name']} | | " + " | ".join(cells) + " | 0 | | |")
+        cells = [baseline["name"], "", *cells, "0"]
+        print("| " + " | ".join(cells + [""] * (1 + len(columns) - len(cells))) + " |")
 
 
 main()
