@@ -6,7 +6,7 @@ mod place;
 mod servers;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -130,13 +130,19 @@ fn watch(mut command: Command, said: &mut Vec<u8>) {
         if let Some(status) = run.try_wait().expect("known") {
             break status;
         }
+        let read = |process: &Path, file: &str| fs::read(process.join(file)).unwrap_or_default();
+        let own = read(Path::new(&format!("/proc/{}", run.id())), "cmdline");
         for process in children_of(run.id()) {
-            children += 1;
-            for file in ["cmdline", "environ"] {
-                said.extend(fs::read(process.join(file)).unwrap_or_default());
+            let words = read(&process, "cmdline");
+            // Before a new process has begun its program, what it was started with is still its parent's.
+            if words.is_empty() || words == own {
+                continue;
             }
+            children += 1;
+            said.extend(words);
+            said.extend(read(&process, "environ"));
         }
-        said.extend(fs::read(format!("/proc/{}/cmdline", run.id())).unwrap_or_default());
+        said.extend(own);
         std::thread::sleep(Duration::from_millis(5));
     };
     for file in [output.path(), errors.path()] {
