@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Trains five seeds of a method in one process and one after the other, and prints wall-clock times, tokens per second and their ratio.
+"""Trains five seeds of a method each by itself, one after the other over one store, and in one process, and prints wall-clock times, tokens per
+second and the ratios of the last to the others. Only by itself does every seed compute what the fixed layers of the model make of the rows.
 
     python sweep.py --ftp target/release/ftp --model models/minilm --data SST2 --rows 1280 --epochs 1
 
@@ -17,14 +18,14 @@ METHODS = {
 FILE = """
 let base = hf("{model}")
 let rows = {source}("{data}/{{train,dev,test}}.jsonl")
-pipeline tries = base -> peft({method}) -> each(seed in 1..{seeds}) finetune(rows, epochs = {epochs}, batch_size = {batch}, learning_rate = 1e-3)
+pipeline tries = base -> peft({method}) -> each(seed in {seeds}) finetune(rows, epochs = {epochs}, batch_size = {batch}, learning_rate = 1e-3)
 """
 
 
-def run(args, folder, method, batch, together):
-    """Seconds of `ftp run` with a new store, and the output digest of every stage."""
+def run(args, folder, method, batch, seeds, together):
+    """Seconds of `ftp run` with a new store, and the output digests of the stages."""
     source = "labelled" if "text" in json.loads((folder / "train.jsonl").open(encoding="utf-8").readline()) else "pairs"
-    text = FILE.format(model=args.model.resolve(), data=folder, source=source, method=METHODS[method], seeds=args.seeds,
+    text = FILE.format(model=args.model.resolve(), data=folder, source=source, method=METHODS[method], seeds=list(seeds),
                        epochs=args.epochs, batch=batch)
     (folder / "sweep.ftp").write_text(text, encoding="utf-8")
     with tempfile.TemporaryDirectory() as store:
@@ -35,7 +36,13 @@ def run(args, folder, method, batch, together):
     if ended.returncode != 0:
         sys.exit(f"ftp failed:\n{ended.stdout[-2000:]}\n{ended.stderr[-2000:]}")
     events = [json.loads(line) for line in ended.stdout.splitlines()]
-    return seconds, {event["stage"]: event["output"] for event in events if event["event"] == "stage_finished"}
+    return seconds, {event["output"] for event in events if event["event"] == "stage_finished"}
+
+
+def alone(args, folder, method, batch, seeds):
+    """As `run`, of every seed in a store of its own."""
+    runs = [run(args, folder, method, batch, [seed], True) for seed in seeds]
+    return sum(seconds for seconds, _ in runs), set().union(*(found for _, found in runs))
 
 
 def tokens_of(args, folder):
@@ -70,20 +77,29 @@ def main():
             (folder / f"{split}.jsonl").write_text("".join(lines[:count]), encoding="utf-8")
         tokens = tokens_of(args, folder) * args.epochs * args.seeds
         print(f"{args.seeds} seeds, {args.rows} rows, {args.epochs} epochs, {os.cpu_count()} cores, medians of {args.repeats}\n")
-        print("| | one after the other s | tokens/s | together s | tokens/s | ratio |\n| --- | --: | --: | --: | --: | --: |")
+        print("| | by itself s | tokens/s | one after the other s | tokens/s | together s | tokens/s | to by itself | to one after the other |")
+        print("| --- |" + " --: |" * 8)
+        seeds = range(1, args.seeds + 1)
+        ways = {
+            "by itself": lambda *what: alone(args, folder, *what, seeds),
+            "one after the other": lambda *what: run(args, folder, *what, seeds, False),
+            "together": lambda *what: run(args, folder, *what, seeds, True),
+        }
         for method in args.methods:
             for batch in args.batches:
-                seconds, outputs = {True: [], False: []}, []
+                seconds, outputs = {way: [] for way in ways}, []
                 for _ in range(args.repeats):
-                    for together in (False, True):
-                        took, found = run(args, folder, method, batch, together)
-                        seconds[together].append(took)
+                    for way, train in ways.items():
+                        took, found = train(method, batch)
+                        seconds[way].append(took)
                         outputs.append(found)
-                        singles.append(dict(method=method, batch=batch, together=together, seconds=took, tokens=tokens))
+                        singles.append(dict(method=method, batch=batch, way=way, seconds=took, tokens=tokens))
                 if any(found != outputs[0] for found in outputs):
                     sys.exit(f"{method}: the output digests differ")
-                one, all_ = (statistics.median(seconds[together]) for together in (False, True))
-                print(f"| {method}, batch {batch} | {one:.1f} | {tokens / one:,.0f} | {all_:.1f} | {tokens / all_:,.0f} | {one / all_:.2f} |", flush=True)
+                medians = [statistics.median(took) for took in seconds.values()]
+                cells = [f"{took:.1f} | {tokens / took:,.0f}" for took in medians]
+                cells += [f"{took / medians[-1]:.2f}" for took in medians[:-1]]
+                print(f"| {method}, batch {batch} | " + " | ".join(cells) + " |", flush=True)
     print(f"\nmost memory of a process: {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024:,.0f} MiB")
     if args.out:
         args.out.write_text(json.dumps(singles, indent=1), encoding="utf-8")
