@@ -20,6 +20,8 @@ use ftp::store::{
 
 mod programs;
 use programs::chain;
+mod walk;
+use walk::files_under;
 
 /// Removes whatever nothing but its age would keep.
 const NOTHING_IS_YOUNG: Policy = Policy { keep_runs: 10, grace: Duration::ZERO };
@@ -95,15 +97,6 @@ fn there(store: &Store, manifest: &Manifest) -> bool {
         artifact.path("model.safetensors").expect("it is whole");
     }
     there
-}
-
-fn files_under(directory: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        if entry.path().is_dir() { found.extend(files_under(&entry.path())) } else { found.push(entry.path()) }
-    }
-    found.sort();
-    found
 }
 
 fn part(store: &Store, name: &str) -> Vec<PathBuf> {

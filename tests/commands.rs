@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+mod walk;
+use walk::files_under;
+
 const PIPELINE: &str = "\
 let corpus = text(\"corpus.txt\")
 let nli    = pairs(\"nli/{train,dev}.jsonl\")
@@ -148,7 +151,7 @@ fn bitfit_stores_biases_and_head_only() {
 
 /// Names and sizes of the tensors in the one delta of the project's store.
 fn delta_of(project: &Project) -> Vec<(String, usize)> {
-    let results = walk(&project.path().join("store/results"));
+    let results = files_under(&project.path().join("store/results"));
     let manifests =
         results.iter().map(|path| serde_json::from_slice::<serde_json::Value>(&fs::read(path).unwrap()).unwrap());
     let delta = manifests.map(|found| found.get("manifest").cloned().unwrap_or(found));
@@ -263,7 +266,7 @@ fn an_interrupted_run_exits_with_130_and_leaves_nothing_half_made() {
     let child =
         project.command(&["run", "p.ftp"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("ftp starts");
     let started = Instant::now();
-    while walk(&project.path().join("store/attempts")).is_empty() {
+    while files_under(&project.path().join("store/attempts")).is_empty() {
         assert!(started.elapsed() < Duration::from_secs(30), "no stage was started");
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -274,7 +277,7 @@ fn an_interrupted_run_exits_with_130_and_leaves_nothing_half_made() {
     let (_, told) = code(&output, 130);
     assert!(told.contains("interrupted"), "{told}");
     for left in ["attempts", "results"] {
-        assert!(walk(&project.path().join("store").join(left)).is_empty(), "{left}");
+        assert!(files_under(&project.path().join("store").join(left)).is_empty(), "{left}");
     }
 }
 
@@ -306,13 +309,6 @@ fn a_run_goes_on_when_nobody_reads_its_events_any_more() {
     code(&output, 0);
     let (again, _) = code(&project.ftp(&["run", "p.ftp", "direct"]), 0);
     assert!(again.contains("nothing to train"), "{again}");
-}
-
-/// All files below a directory.
-fn walk(directory: &Path) -> Vec<std::path::PathBuf> {
-    let Ok(entries) = fs::read_dir(directory) else { return vec![] };
-    let paths = entries.filter_map(Result::ok).map(|entry| entry.path());
-    paths.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
 }
 
 #[test]

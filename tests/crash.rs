@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +23,8 @@ use ftp::store::{Acquired, Lookup, Patience, Product, Store};
 
 mod programs;
 use programs::{chain, parameter, source};
+mod walk;
+use walk::files_under;
 
 const ROLE: &str = "FTP_TEST_ROLE";
 const STORE: &str = "FTP_TEST_STORE";
@@ -143,14 +145,6 @@ fn wait_for(what: &str, mut there: impl FnMut() -> bool) {
 fn runs(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z') && !rest.starts_with('X'))
-}
-
-fn files_under(directory: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        if entry.path().is_dir() { found.extend(files_under(&entry.path())) } else { found.push(entry.path()) }
-    }
-    found
 }
 
 // Committing under fire.

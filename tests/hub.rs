@@ -4,6 +4,7 @@
 mod machines;
 mod place;
 mod servers;
+mod walk;
 
 use std::fs;
 use std::path::PathBuf;

@@ -23,6 +23,9 @@ use ftp::random::Key;
 use ftp::store::{Acquired, Lookup, Patience, Product, Store};
 use ftp::syntax::Source;
 
+mod walk;
+use walk::files_under;
+
 /// Dropout, masks, several epochs, a dev split with the best epoch kept: all that a checkpoint must get right.
 const PIPELINE: &str = "\
 let corpus = text(\"corpus.txt\")
@@ -396,7 +399,7 @@ pipeline whole = base -> finetune(target, cycles = 3, keep = last)
     let expected = run(root, &store, &|_, _| None, &mut shared);
     // Six steps an epoch, four epochs, three cycles.
     assert_eq!(steps(&shared), [(1, 8), (9, 16), (17, 24), (1, 24)]);
-    assert!(files(&store.root().join("checkpoints")).is_empty(), "the last snapshot leaves nothing behind");
+    assert!(files_under(&store.root().join("checkpoints")).is_empty(), "the last snapshot leaves nothing behind");
     let output = |place: usize| {
         let trained: Vec<&(String, String)> =
             expected.iter().filter(|(label, _)| label.starts_with("finetune")).collect();
@@ -432,7 +435,7 @@ fn finish(child: Child) -> String {
 /// Label and output digest of every result.
 fn results(store: &Path) -> Vec<(String, String)> {
     let store = Store::open(store).expect("it opens");
-    let keys = files(&store.root().join("results")).into_iter();
+    let keys = files_under(&store.root().join("results")).into_iter();
     let mut found: Vec<(String, String)> = keys
         .map(|path| {
             let key = path.file_stem().expect("a name").to_string_lossy().into_owned();
@@ -444,19 +447,11 @@ fn results(store: &Path) -> Vec<(String, String)> {
     found
 }
 
-fn files(directory: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        if entry.path().is_dir() { found.extend(files(&entry.path())) } else { found.push(entry.path()) }
-    }
-    found
-}
-
 /// Waits until some checkpoint is written or written again, or the run ends: false.
 fn checkpoint_changes(store: &Path, child: &mut Child) -> bool {
     let state = || {
         let of = |path: &PathBuf| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
-        files(&store.join("checkpoints")).iter().map(|path| (path.clone(), of(path))).collect::<Vec<_>>()
+        files_under(&store.join("checkpoints")).iter().map(|path| (path.clone(), of(path))).collect::<Vec<_>>()
     };
     let (before, begun) = (state(), Instant::now());
     loop {
@@ -498,7 +493,7 @@ fn runs_that_are_killed_again_and_again_resume_and_end_at_the_digests_of_one_tha
     let told = finish(start(root, "killed"));
     assert!(told.contains("resumed at step"), "{told}");
     assert_eq!(results(&store), results(&root.join("uninterrupted")));
-    assert!(files(&store.join("checkpoints")).is_empty() && files(&store.join("attempts")).is_empty());
+    assert!(files_under(&store.join("checkpoints")).is_empty() && files_under(&store.join("attempts")).is_empty());
     println!("{killed} runs killed while they trained: the digests of one that was not");
 }
 
@@ -513,8 +508,8 @@ fn an_interrupted_run_keeps_the_checkpoint_and_the_next_one_resumes() {
     unsafe { libc::kill(pid, libc::SIGINT) };
     let output = child.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(files(&root.join("store/checkpoints")).len(), 1);
-    assert!(files(&root.join("store/attempts")).is_empty());
+    assert_eq!(files_under(&root.join("store/checkpoints")).len(), 1);
+    assert!(files_under(&root.join("store/attempts")).is_empty());
     let told = finish(start(root, "store"));
     assert!(told.contains("pretrain: note: resumed at step"), "{told}");
 }
@@ -538,7 +533,7 @@ pipeline whole = light -> finetune(target)
     };
     // 30 % of six steps an epoch and four epochs: within the second epoch.
     assert_eq!(steps(&told), [(1, 8), (9, 24)]);
-    assert!(files(&store.root().join("checkpoints")).is_empty());
+    assert!(files_under(&store.root().join("checkpoints")).is_empty());
 
     let alone = store_in(root, "alone");
     let forget = |_: &str, _| {

@@ -4,15 +4,17 @@
 mod machines;
 mod place;
 mod servers;
+mod walk;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use machines::{Machine, SECRET, STAGES, Shelf, files};
+use machines::{Machine, SECRET, STAGES, Shelf};
 use servers::hub::Hub;
 use tempfile::TempDir;
+use walk::files_under;
 
 const TOKEN: &str = "hf_canaryOfTheHubsToken";
 
@@ -94,10 +96,10 @@ fn secrets_are_nowhere() {
     fs::remove_file(machine.place.at("wrong.ftp")).expect("there");
 
     let mut searched = 0;
-    let of_machine = files(machine.place.path());
+    let of_machine = files_under(machine.place.path());
     let all = of_machine
         .iter()
-        .chain(&files(buckets.0.path()))
+        .chain(&files_under(buckets.0.path()))
         .map(|path| (path.display().to_string(), fs::read(path).expect("read")))
         .collect::<Vec<_>>();
     for (name, content) in all.iter().map(|(name, content)| (name.as_str(), content)).chain([("what was said", &said)])
@@ -113,7 +115,7 @@ fn secrets_are_nowhere() {
         all.len(),
         said.len()
     );
-    assert!(files(buckets.0.path()).len() > STAGES, "it was pushed");
+    assert!(files_under(buckets.0.path()).len() > STAGES, "it was pushed");
 }
 
 /// Runs a command to its end, and takes down what it and its children were started with. What they write is searched later.

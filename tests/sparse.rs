@@ -9,6 +9,9 @@ use ftp::methods::bundle::Bundle;
 use ftp::methods::predict::{Answer, Predictor};
 use ftp::store::{Manifest, Store};
 
+mod walk;
+use walk::files_under;
+
 const BASE: &str = "\
 let corpus = text(\"corpus.txt\")
 let target = labelled(\"target/{train,dev,test}.jsonl\")
@@ -47,15 +50,10 @@ fn run(project: &Path) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-fn files(directory: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("an entry").path());
-    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
-}
-
 /// The results that have scores on the test split.
 fn evaluated(project: &Path) -> Vec<Manifest> {
     let read = |path: PathBuf| -> serde_json::Value { serde_json::from_slice(&fs::read(path).unwrap()).unwrap() };
-    let results = files(&project.join("store/results")).into_iter().map(read);
+    let results = files_under(&project.join("store/results")).into_iter().map(read);
     let manifests = results.map(|found| found.get("manifest").cloned().unwrap_or(found));
     manifests
         .map(|manifest| serde_json::from_value::<Manifest>(manifest).expect("a manifest"))

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,8 @@ use serde_json::Value;
 
 mod project;
 use project::{call, project, write};
+mod walk;
+use walk::files_under;
 
 const METHODS: &str = "\
 pipeline biases = base -> peft(bitfit) -> each(seed in 1..3) finetune(target)
@@ -192,26 +194,15 @@ fn a_hundred_deltas_lie_over_one_copy_of_their_base() {
     write(root, "pipeline tries = base -> peft(bitfit) -> each(seed in 1..100) finetune(target, steps = 1)\n");
     assert_eq!(outputs(&events(root, &[])).len(), 1 + 1 + 100);
     let sizes = |name: &str| -> Vec<u64> {
-        let results = fs::read_dir(root.join("store/results")).expect("there");
-        let results = results.flat_map(|folder| fs::read_dir(folder.expect("one").path()).expect("a directory"));
-        let manifests = results.map(|entry| -> Value {
-            serde_json::from_slice(&fs::read(entry.expect("one").path()).expect("readable")).expect("JSON")
-        });
+        let manifests = files_under(&root.join("store/results"))
+            .into_iter()
+            .map(|path| -> Value { serde_json::from_slice(&fs::read(path).expect("readable")).expect("JSON") });
         manifests.filter_map(|found| found["manifest"]["files"][name]["bytes"].as_u64()).collect()
     };
     let (models, deltas) = (sizes("model.safetensors"), sizes("delta.safetensors"));
     assert_eq!((models.len(), deltas.len()), (1, 100));
     // Biases, head and what names them.
     assert!(deltas.iter().all(|bytes| *bytes < models[0] / 2), "{deltas:?} {models:?}");
-    let mut blobs = vec![root.join("store/blobs")];
-    let mut large = 0;
-    while let Some(folder) = blobs.pop() {
-        for entry in fs::read_dir(folder).expect("a directory").map(|entry| entry.expect("one")) {
-            match entry.metadata().expect("there") {
-                data if data.is_dir() => blobs.push(entry.path()),
-                data => large += usize::from(data.len() >= models[0]),
-            }
-        }
-    }
-    assert_eq!(large, 1);
+    let large = |blob: &PathBuf| fs::metadata(blob).expect("there").len() >= models[0];
+    assert_eq!(files_under(&root.join("store/blobs")).iter().filter(|blob| large(blob)).count(), 1);
 }

@@ -162,28 +162,36 @@ struct Settings<'a> {
     config: &'a Value,
     path: &'a str,
     problems: Vec<SourceError>,
-    /// Keys that [`Settings::is`] was asked about.
+    /// Keys that were asked for.
     asked: Vec<String>,
 }
 
-impl Settings<'_> {
+impl<'a> Settings<'a> {
+    fn new(config: &'a Value, path: &'a str) -> Self {
+        Self { config, path, problems: vec![], asked: vec![] }
+    }
+
+    /// A setting; none where it is `null`.
+    fn get(&mut self, key: &str) -> Option<&'a Value> {
+        self.asked.push(key.to_owned());
+        self.config.get(key).filter(|value| !value.is_null())
+    }
+
     fn unsupported(&mut self, what: String, help: &str) {
         let message = format!("{}/{CONFIG}: {what}", self.path.trim_end_matches('/'));
         self.problems.push(problem("ftp::data::unsupported_delta", Some("path"), message, "can't be used", help));
     }
 
     fn int(&mut self, key: &str, default: i64) -> i64 {
-        match self.config.get(key) {
-            None | Some(Value::Null) => default,
-            Some(value) => value.as_i64().filter(|value| *value > 0).unwrap_or_else(|| {
-                self.unsupported(format!("`{key}` is {value}, not a number above 0"), "save the delta again");
-                default
-            }),
-        }
+        let Some(value) = self.get(key) else { return default };
+        value.as_i64().filter(|number| *number > 0).unwrap_or_else(|| {
+            self.unsupported(format!("`{key}` is {value}, not a number above 0"), "save the delta again");
+            default
+        })
     }
 
     fn float(&mut self, key: &str, default: f64, allowed: std::ops::Range<f64>) -> f64 {
-        let Some(value) = self.config.get(key).filter(|value| !value.is_null()) else { return default };
+        let Some(value) = self.get(key) else { return default };
         value.as_f64().filter(|number| allowed.contains(number)).unwrap_or_else(|| {
             let what = format!("`{key}` is {value}, not a number from {} to below {}", allowed.start, allowed.end);
             self.unsupported(what, "save the delta again with a value that means something");
@@ -191,20 +199,18 @@ impl Settings<'_> {
         })
     }
 
-    fn flag(&self, key: &str) -> bool {
-        self.config.get(key).and_then(Value::as_bool).unwrap_or(false)
+    fn flag(&mut self, key: &str) -> bool {
+        self.get(key).and_then(Value::as_bool).unwrap_or(false)
     }
 
     fn is(&mut self, key: &str, allowed: &[Value], why: &str, help: &str) {
-        let value = self.config.get(key).unwrap_or(&Value::Null);
-        if !value.is_null() && !allowed.contains(value) {
+        if let Some(value) = self.get(key).filter(|value| !allowed.contains(value)) {
             self.unsupported(format!("`{key}` is {value}: {why}"), help);
         }
-        self.asked.push(key.to_owned());
     }
 
-    /// All keys but those asked about must be empty, be looked at elsewhere, or be known to change nothing that is computed.
-    fn others_are_empty(&mut self, looked_at: &[&str], harmless: &[&str]) {
+    /// All keys that nobody asked for must be empty, or be known to change nothing that is computed.
+    fn others_are_empty(&mut self, harmless: &[&str]) {
         let Some(all) = self.config.as_object() else { return };
         let empty = |value: &Value| match value {
             Value::Null | Value::Bool(false) => true,
@@ -216,10 +222,7 @@ impl Settings<'_> {
         };
         let strange: Vec<(&String, &Value)> = all
             .iter()
-            .filter(|(key, value)| {
-                let read = self.asked.contains(key) || looked_at.contains(&key.as_str());
-                !empty(value) && !read && !harmless.contains(&key.as_str())
-            })
+            .filter(|(key, value)| !empty(value) && !self.asked.contains(key) && !harmless.contains(&key.as_str()))
             .collect();
         for (key, value) in strange {
             self.unsupported(
@@ -251,9 +254,25 @@ const PEFT_HARMLESS: [&str; 16] = [
     "modules_to_save",
 ];
 
+/// Of prompts and prefixes: the model's sizes, and the encoder that is not saved.
+const PROMPT_HARMLESS: [&str; 11] = [
+    "num_attention_heads",
+    "num_layers",
+    "token_dim",
+    "prompt_tuning_init",
+    "prompt_tuning_init_text",
+    "tokenizer_name_or_path",
+    "tokenizer_kwargs",
+    "encoder_hidden_size",
+    "encoder_num_layers",
+    "encoder_dropout",
+    "encoder_reparameterization_type",
+];
+
 fn peft(config: &Value, kind: &str, path: &str) -> Result<Saved, Vec<SourceError>> {
-    let mut settings = Settings { config, path, problems: vec![], asked: vec![] };
+    let mut settings = Settings::new(config, path);
     let mut notices = vec![];
+    let mut harmless = PEFT_HARMLESS.to_vec();
     let tasks = [Value::from("SEQ_CLS"), "FEATURE_EXTRACTION".into()];
     settings.is(
         "task_type",
@@ -266,7 +285,7 @@ fn peft(config: &Value, kind: &str, path: &str) -> Result<Saved, Vec<SourceError
         "LORA" => {
             settings.is("bias", &["none".into()], "biases would have to train too", "make it with `bias=\"none\"`");
             for key in ["rank_pattern", "alpha_pattern"] {
-                if settings.config.get(key).and_then(Value::as_object).is_some_and(|pattern| !pattern.is_empty()) {
+                if settings.get(key).and_then(Value::as_object).is_some_and(|pattern| !pattern.is_empty()) {
                     settings.unsupported(
                         format!("`{key}` gives modules ranks or scales of their own"),
                         "make it with one `r` and one `lora_alpha` for all modules",
@@ -281,9 +300,6 @@ fn peft(config: &Value, kind: &str, path: &str) -> Result<Saved, Vec<SourceError
                 why,
                 "convert it to plain LoRA when saving, as the documentation of `peft` shows",
             );
-            let looked_at =
-                ["rank_pattern", "alpha_pattern", "r", "lora_alpha", "lora_dropout", "use_rslora", "use_dora"];
-            settings.others_are_empty(&looked_at, &PEFT_HARMLESS);
             Method::Lora {
                 rank: settings.int("r", 8),
                 alpha: settings.float("lora_alpha", 8.0, 0.0..1e6),
@@ -292,10 +308,7 @@ fn peft(config: &Value, kind: &str, path: &str) -> Result<Saved, Vec<SourceError
                 use_dora: settings.flag("use_dora"),
             }
         }
-        "IA3" => {
-            settings.others_are_empty(&[], &PEFT_HARMLESS);
-            Method::Ia3
-        }
+        "IA3" => Method::Ia3,
         "PROMPT_TUNING" | "P_TUNING" | "PREFIX_TUNING" => {
             let tokens = settings.int("num_virtual_tokens", 0);
             if tokens == 0 {
@@ -307,22 +320,7 @@ fn peft(config: &Value, kind: &str, path: &str) -> Result<Saved, Vec<SourceError
                 "only encoders are supported",
                 "use a delta of an encoder",
             );
-            let looked_at = [
-                "num_virtual_tokens",
-                "num_attention_heads",
-                "num_layers",
-                "token_dim",
-                "prompt_tuning_init",
-                "prompt_tuning_init_text",
-                "tokenizer_name_or_path",
-                "tokenizer_kwargs",
-                "encoder_hidden_size",
-                "encoder_num_layers",
-                "encoder_dropout",
-                "encoder_reparameterization_type",
-                "prefix_projection",
-            ];
-            settings.others_are_empty(&looked_at, &PEFT_HARMLESS);
+            harmless.extend(PROMPT_HARMLESS);
             let (encoder, projection) = (kind == "P_TUNING", settings.flag("prefix_projection"));
             if encoder || projection {
                 let message = format!(
@@ -340,9 +338,10 @@ fn peft(config: &Value, kind: &str, path: &str) -> Result<Saved, Vec<SourceError
                 format!("the method is {other}"),
                 "of peft, ftp reads LoRA (also rank-stabilised, and DoRA), IA3, prompt tuning, P-tuning and prefix tuning",
             );
-            Method::Ia3
+            return Err(settings.problems);
         }
     };
+    settings.others_are_empty(&harmless);
     let base = config.get("base_model_name_or_path").and_then(Value::as_str).map(str::to_owned);
     done(settings, Saved { library: Library::Peft, method, base, name: String::new(), notices })
 }
@@ -366,8 +365,8 @@ fn heads(settings: &mut Settings) {
 
 fn adapters(whole: &Value, path: &str) -> Result<Saved, Vec<SourceError>> {
     let config = &whole["config"];
-    let mut settings = Settings { config, path, problems: vec![], asked: vec![] };
-    if let Some(architecture) = config.get("architecture").and_then(Value::as_str) {
+    let mut settings = Settings::new(config, path);
+    if let Some(architecture) = settings.get("architecture").and_then(Value::as_str) {
         settings.unsupported(
             format!("the architecture is {architecture}"),
             "of adapters, ftp reads bottlenecks: `seq_bn`, `double_seq_bn`, each also with `_inv`; of peft also LoRA, IA3 and prompts",
@@ -396,11 +395,11 @@ fn adapters(whole: &Value, path: &str) -> Result<Saved, Vec<SourceError>> {
     settings.is("dropout", &[0.0.into(), 0.into()], "ftp's adapters have no dropout of their own", help);
     settings.is("stochastic_depth", &[0.0.into(), 0.into()], plain, help);
     settings.is("inv_adapter", &["nice".into()], "only NICE is supported", "make it with `inv_adapter=\"nice\"`");
-    if config.get("reduction_factor").is_some_and(Value::is_object) {
+    if settings.get("reduction_factor").is_some_and(Value::is_object) {
         settings
             .unsupported("`reduction_factor` differs between layers".into(), "make it with one factor for all layers");
     }
-    let activation = match config.get("non_linearity").and_then(Value::as_str).map(str::to_lowercase).as_deref() {
+    let activation = match settings.get("non_linearity").and_then(Value::as_str).map(str::to_lowercase).as_deref() {
         Some("relu") => "relu",
         Some("gelu") => "gelu",
         Some("swish" | "silu") => "swish",
@@ -410,18 +409,9 @@ fn adapters(whole: &Value, path: &str) -> Result<Saved, Vec<SourceError>> {
             "relu"
         }
     };
-    let looked_at = [
-        "architecture",
-        "reduction_factor",
-        "non_linearity",
-        "mh_adapter",
-        "output_adapter",
-        "original_ln_before",
-        // Told by the tensors.
-        "inv_adapter_reduction_factor",
-    ];
-    // How training began, and what only `phm_layer` uses.
+    // Told by the tensors, how training began, and what only `phm_layer` uses.
     let harmless = [
+        "inv_adapter_reduction_factor",
         "init_weights",
         "init_weights_seed",
         "phm_dim",
@@ -436,14 +426,14 @@ fn adapters(whole: &Value, path: &str) -> Result<Saved, Vec<SourceError>> {
         "shared_W_phm",
         "hypercomplex_nonlinearity",
     ];
-    settings.others_are_empty(&looked_at, &harmless);
     let method = Method::Bottleneck {
         attention: settings.flag("mh_adapter"),
         output: settings.flag("output_adapter"),
         norm_before: settings.flag("original_ln_before"),
         activation,
-        invertible: config.get("inv_adapter").is_some_and(|kind| !kind.is_null()),
+        invertible: settings.get("inv_adapter").is_some(),
     };
+    settings.others_are_empty(&harmless);
     if let Method::Bottleneck { attention, output, norm_before, invertible, .. } = method {
         let places = (attention, output, norm_before);
         // One after the feed-forward that sees the normed sum, or two that see the block's own output.

@@ -34,7 +34,7 @@ weight that fine-tuning moves away from 0 gains, one that it moves towards 0 los
 All weights train at `learning_rate` but those of the embeddings, which are not pruned either. Pruning takes long trainings: the paper's have 6 to 10 epochs of large sets. With about \
 15 % of the weights left, or fewer, it is better there than `magnitude_pruning`; with many left, magnitude is as good or better. Scores \
 of short ones are noise, and what they prune may be what all else rests on: MiniLM-L6 on MRPC, 3 epochs, came to the majority class at `keep = 15 %` and at 50 %, its states the same for every text \
-(as they were in a plain PyTorch implementation at 50 %), where `magnitude_pruning` to 15 % came to a Matthews correlation of 0.14.\n\n\
+(as they were in a plain PyTorch implementation at 50 %, trained on 1,200 of the 3,668 rows), where `magnitude_pruning` to 15 % came to a Matthews correlation of 0.14.\n\n\
 The result is stored as a mask and the weights that are left, beside biases, norms, pooler and head. Later stages, predicting and publishing see a model of the usual shape, with zeros, which `transformers` loads; \
 a stage that trains all weights again fills them.\n\n\
 ```ftp\npipeline sparse = base -> peft(movement_pruning, keep = 15 %) -> finetune(target, epochs = 10, learning_rate = 3e-5)\n```",

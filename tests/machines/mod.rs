@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use crate::place::Place;
 use crate::servers;
+use crate::walk::files_under;
 
 /// Four stages; the last is a delta of the first.
 pub const PIPELINE: &str = "\
@@ -131,7 +132,7 @@ impl Shelf {
     /// All objects in it by their path.
     pub fn objects(&self) -> BTreeMap<String, Vec<u8>> {
         let root = PathBuf::from(self.address());
-        files(&root)
+        files_under(&root)
             .into_iter()
             .map(|path| {
                 let name = path.strip_prefix(&root).expect("below").display().to_string();
@@ -170,16 +171,4 @@ impl Shelf {
         }
         results
     }
-}
-
-pub fn files(directory: &Path) -> Vec<PathBuf> {
-    let mut found = vec![];
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        match entry.file_type().expect("known").is_dir() {
-            true => found.extend(files(&entry.path())),
-            false => found.push(entry.path()),
-        }
-    }
-    found.sort();
-    found
 }

@@ -6,6 +6,7 @@ use burn::tensor::Device;
 use ftp::data::order::Budget;
 use ftp::event::Event;
 use ftp::hub::tensors::HostTensor;
+use ftp::lang::signature::ParameterType;
 use ftp::lang::value::Value;
 use ftp::lang::world::Task;
 use ftp::nn::gradient::Gradients;
@@ -49,6 +50,10 @@ pub fn trained(dropout: f64, parameters: Parameters) -> Model {
 }
 
 pub fn begin(model: &Model, parameters: Parameters) -> Techniques {
+    try_begin(model, parameters).unwrap()
+}
+
+fn try_begin(model: &Model, parameters: Parameters) -> Result<Techniques, TrainError> {
     let chosen = values(parameters);
     let read = Reader(&chosen);
     Techniques::begin(&mut Beginning {
@@ -63,7 +68,36 @@ pub fn begin(model: &Model, parameters: Parameters) -> Techniques {
         labelled: 8,
         notices: vec![],
     })
-    .unwrap()
+}
+
+/// What the language says a parameter belongs to is what reads it.
+#[test]
+fn a_parameter_is_read_exactly_where_its_signature_says_that_it_acts() {
+    let model = tiny::classifier(0.0);
+    let finetune = ftp::methods::registry().get("finetune").unwrap();
+    let mut tried = 0;
+    // `unlabelled` names rows, which no technique sees as a parameter.
+    for parameter in finetune.parameters.iter().filter(|parameter| parameter.name != "unlabelled") {
+        let Some(beside) = parameter.beside else { continue };
+        let owner = finetune.parameter(beside.parameter).unwrap();
+        let owners: Vec<Value> = match &owner.ty {
+            ParameterType::Choice(values) => values.iter().map(|value| name(value)).collect(),
+            _ => vec![Value::Int(2)],
+        };
+        for owned_by in owners.into_iter().chain([Value::None]) {
+            let value = match parameter.ty {
+                ParameterType::Int { .. } => Value::Int(1),
+                ParameterType::Steps => Value::Steps(2),
+                _ => Value::Float(0.5),
+            };
+            let acts = beside.acts(&owned_by);
+            let begun = try_begin(&model, &[(beside.parameter, owned_by.clone()), (parameter.name, value)]);
+            let idle = matches!(&begun, Err(TrainError::Idle { name }) if name == parameter.name);
+            assert_eq!(idle, !acts, "{} beside {owned_by}: {:?}", parameter.name, begun.err());
+            tried += 1;
+        }
+    }
+    assert!(tried > 50, "{tried}");
 }
 
 pub fn is_head(slot: &Slot) -> bool {

@@ -85,14 +85,21 @@ impl Kernel for Gated {
         let [weights, differences, locations] = [0, 1, 2].map(|at| values(&inputs[at]));
         let shared = inputs.get(3).map_or(1.0, |gate| values(gate)[0]);
         let count = weights.len();
-        let (mut out, mut gates) = (space(count), space(count));
-        out.par_chunks_mut(PIECE).zip(gates.par_chunks_mut(PIECE)).enumerate().for_each(|(piece, (out, gates))| {
-            let first = piece * PIECE;
+        let work = |first: usize, out: &mut [f32], gates: &mut [f32]| {
             let all = first..first + out.len();
             self.open(gates, &locations[all.clone()], first);
             combine(out, &weights[all.clone()], &differences[all], gates, shared);
-        });
-        let saved = tracked[1..].contains(&true).then(|| (array(gates, [count]), inputs[1].clone(), shared));
+        };
+        let mut out = space(count);
+        let saved = if tracked[1..].contains(&true) {
+            let mut gates = space(count);
+            let both = out.par_chunks_mut(PIECE).zip(gates.par_chunks_mut(PIECE)).enumerate();
+            both.for_each(|(piece, (out, gates))| work(piece * PIECE, out, gates));
+            Some((array(gates, [count]), inputs[1].clone(), shared))
+        } else {
+            pieces(&mut out, PIECE, |first, out| work(first, out, &mut space(out.len())));
+            None
+        };
         (array(out, [count]), saved)
     }
 
@@ -111,12 +118,12 @@ impl Kernel for Gated {
         };
         let of_differences = filled(needed[1], &|first, out| {
             let all = first..first + out.len();
-            multiply(out, &slopes[all.clone()], &gates[all], shared);
+            math::multiply(out, &slopes[all.clone()], &gates[all], shared);
         });
         let scale = 1.0 / self.key.map_or(1.0, |_| self.gates.beta);
         let of_locations = filled(needed[2], &|first, out| {
             let all = first..first + out.len();
-            multiply(out, &slopes[all.clone()], &differences[all.clone()], shared * scale);
+            math::multiply(out, &slopes[all.clone()], &differences[all.clone()], shared * scale);
             steepen(out, &gates[all], self.gates);
         });
         let of_shared = (needed.get(3) == Some(&true)).then(|| {
@@ -180,14 +187,6 @@ multiversion! {
     fn combine(out: &mut [f32], weights: &[f32], differences: &[f32], gates: &[f32], shared: f32) {
         for at in 0..out.len() {
             out[at] = weights[at] + differences[at] * gates[at] * shared;
-        }
-    }
-}
-
-multiversion! {
-    fn multiply(out: &mut [f32], left: &[f32], right: &[f32], scale: f32) {
-        for at in 0..out.len() {
-            out[at] = left[at] * right[at] * scale;
         }
     }
 }

@@ -3,7 +3,7 @@
 use burn::tensor::{Tensor, TensorData};
 
 use super::extension::{Array, Kernel, apply, array, on_host, space, values, values_mut};
-use super::math::multiversion;
+use super::math::{self, multiversion};
 use super::parallel::{PIECE, pieces};
 use crate::nn::largest::{mask, rank};
 
@@ -101,7 +101,7 @@ impl Kernel for Kept {
             let mut out = space(weights.len());
             pieces(&mut out, PIECE, |first, piece| {
                 let end = first + piece.len();
-                multiply(piece, &weights[first..end], &gradient[first..end]);
+                math::multiply(piece, &weights[first..end], &gradient[first..end], 1.0);
             });
             array(out, [weights.len()])
         });
@@ -125,14 +125,6 @@ multiversion! {
     fn clear(values: &mut [f32], mask: &[bool]) {
         for (value, kept) in values.iter_mut().zip(mask) {
             *value = if *kept { *value } else { 0.0 };
-        }
-    }
-}
-
-multiversion! {
-    fn multiply(out: &mut [f32], left: &[f32], right: &[f32]) {
-        for ((out, left), right) in out.iter_mut().zip(left).zip(right) {
-            *out = left * right;
         }
     }
 }

@@ -175,6 +175,15 @@ pub fn max(values: &[f32]) -> f32 {
     fold(lanes, larger)
 }
 
+multiversion! {
+    /// Products of two slices, each times `scale`.
+    pub fn multiply(out: &mut [f32], left: &[f32], right: &[f32], scale: f32) {
+        for ((out, left), right) in out.iter_mut().zip(left).zip(right) {
+            *out = left * right * scale;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,17 @@
+//! The files below a directory.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// At any depth, sorted; none if the directory is not there, or goes away meanwhile.
+pub fn files_under(directory: &Path) -> Vec<PathBuf> {
+    let mut found = vec![];
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        match entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            true => found.extend(files_under(&entry.path())),
+            false => found.push(entry.path()),
+        }
+    }
+    found.sort();
+    found
+}
