@@ -53,7 +53,9 @@ def main():
         values.pop("seed", None)
         name = pipeline.group(1) + "".join(f" {key} {value}" for key, value in values.items())
         groups.setdefault(name, []).append(manifest)
-        baseline = summary["baseline"]
+        # It answers one split: test, or dev where there is no other.
+        if given.split == "test" or "test" not in summary["metrics"]:
+            baseline = summary["baseline"]
 
     columns = ["runs", *metrics, "trained", "stored, MB"] + (["time, s"] if given.times else [])
     print("| pipeline | " + " | ".join(columns) + " |")

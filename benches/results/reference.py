@@ -1,8 +1,8 @@
-"""LoRA of `peft` on the rows and with the settings of `low_rank` in pipelines/efficient.ftp, a row of a Markdown table for each task:
-mean and standard deviation over seeds on the test split (dev where there is none), of the epoch that is best on dev.
+"""`transformers` and `peft` on the rows and with the settings of `full`, `biases` and `low_rank` in pipelines/efficient.ftp, a row of a
+Markdown table for each task: mean and standard deviation over seeds on the test split (dev where there is none), of the epoch that is best on dev.
 
     pip install torch transformers peft
-    python benches/results/peft_lora.py --model MINILM --out peft.json cola=/data/cola mrpc=/data/mrpc
+    python benches/results/reference.py low_rank --model MINILM --out peft.jsonl cola=/data/cola mrpc=/data/mrpc
 
 A directory has train, dev and maybe test.jsonl, with `text`, or two texts, and `label`.
 """
@@ -19,6 +19,8 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+# Epochs and learning rate.
+SETTINGS = {"full": (3, 5e-5), "biases": (5, 1e-3), "low_rank": (5, 1e-3)}
 PAIRS = [("text_a", "text_b"), ("premise", "hypothesis"), ("sentence1", "sentence2")]
 
 
@@ -37,11 +39,16 @@ def scores(predicted, wanted):
 
 
 def train(given, splits, labels, seed):
+    epochs, learning_rate = SETTINGS[given.method]
     torch.manual_seed(seed)
     order = random.Random(seed)
     tokenizer = AutoTokenizer.from_pretrained(given.model)
     model = AutoModelForSequenceClassification.from_pretrained(given.model, num_labels=len(labels))
-    model = get_peft_model(model, LoraConfig(task_type="SEQ_CLS", r=8, lora_alpha=16, target_modules=["query", "value"]))
+    if given.method == "low_rank":
+        model = get_peft_model(model, LoraConfig(task_type="SEQ_CLS", r=8, lora_alpha=16, target_modules=["query", "value"]))
+    elif given.method == "biases":
+        for name, weight in model.named_parameters():
+            weight.requires_grad = name.endswith("bias") or name.startswith("classifier")
     trained = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
     plain = lambda name: name.endswith("bias") or "LayerNorm" in name
     optimizer = torch.optim.AdamW(
@@ -49,10 +56,10 @@ def train(given, splits, labels, seed):
             {"params": [weight for name, weight in trained if not plain(name)], "weight_decay": 0.01},
             {"params": [weight for name, weight in trained if plain(name)], "weight_decay": 0.0},
         ],
-        lr=given.learning_rate,
+        lr=learning_rate,
     )
     rows = splits["train"]
-    steps = math.ceil(len(rows) / given.batch_size) * given.epochs
+    steps = math.ceil(len(rows) / given.batch_size) * epochs
     warmup = 0.1 * steps
     rate = lambda step: step / warmup if step < warmup else (steps - step) / (steps - warmup)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
@@ -73,7 +80,7 @@ def train(given, splits, labels, seed):
         return scores(predicted, wanted)
 
     seconds, best = 0.0, None
-    for epoch in range(given.epochs):
+    for epoch in range(epochs):
         shuffled = order.sample(rows, len(rows))
         model.train()
         begun = time.monotonic()
@@ -89,17 +96,16 @@ def train(given, splits, labels, seed):
         if best is None or dev["accuracy"] > best["dev"]["accuracy"]:
             best = {"epoch": epoch + 1, "dev": dev, "test": evaluated(splits["test"]) if "test" in splits else None}
     share = sum(weight.numel() for _, weight in trained) / sum(weight.numel() for weight in model.parameters())
-    return {"seed": seed, "seconds": seconds, "trained": share, **best}
+    return {"method": given.method, "seed": seed, "seconds": seconds, "trained": share, **best}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("method", choices=SETTINGS)
     parser.add_argument("tasks", nargs="+", help="NAME=DIRECTORY")
     parser.add_argument("--model", type=pathlib.Path, required=True)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=pathlib.Path, help="every single training, as JSON lines")
     given = parser.parse_args()
@@ -110,7 +116,7 @@ def main():
         splits = {split: rows_of(path) for split, path in paths.items() if path.exists()}
         labels = sorted({label for _, label in splits["train"]}, key=str)
         found = []
-        for seed in range(1, given.seeds + 1):
+        for seed in given.seeds:
             found.append(train(given, splits, labels, seed))
             if given.out:
                 with given.out.open("a", encoding="utf-8") as file:
