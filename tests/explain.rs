@@ -1,5 +1,7 @@
 //! Every code has a page, and every page's examples are what they claim to be.
 
+mod walk;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
@@ -35,15 +37,11 @@ const WITHOUT_EXAMPLES: &[(&str, &str)] = &[
     ("ftp::data::unreadable_file", "needs a file its owner may not read"),
 ];
 
-fn sources(directory: &Path, leave_out: &str, found: &mut String) {
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() && path.file_name().is_some_and(|name| name != leave_out) {
-            sources(&path, leave_out, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push_str(&fs::read_to_string(path).unwrap());
-        }
-    }
+/// The text of the Rust files below a directory, but for those in a directory of this name.
+fn sources(directory: &Path, leave_out: &str) -> String {
+    let files = walk::sources_under(directory).into_iter();
+    let kept = files.filter(|file| !file.strip_prefix(directory).unwrap().iter().any(|part| part == leave_out));
+    kept.map(|file| fs::read_to_string(file).unwrap()).collect()
 }
 
 /// String literals that are codes.
@@ -58,9 +56,8 @@ fn codes_in(text: &str) -> BTreeSet<String> {
 #[test]
 fn every_code_of_check_time_has_a_page_and_every_page_a_code() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut text = String::new();
     // The tokenizer works in stages only.
-    ["syntax", "lang", "data"].iter().for_each(|layer| sources(&root.join(layer), "tokenizer", &mut text));
+    let text: String = ["syntax", "lang", "data"].map(|layer| sources(&root.join(layer), "tokenizer")).concat();
     let mut codes = codes_in(&text);
     assert!(codes.len() > 60, "the codes are not found: {codes:?}");
     for (code, why) in NOT_AT_CHECK_TIME {
@@ -85,8 +82,7 @@ fn all_codes_in(text: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_code_there_is_can_be_explained() {
-    let mut text = String::new();
-    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), "", &mut text);
+    let text = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), "");
     let mut codes = all_codes_in(&text);
     assert!(codes.remove("ftp::a::b"), "of a test in report/github.rs");
     let explained: BTreeSet<String> = explain::all().map(|page| page.code.to_owned()).collect();

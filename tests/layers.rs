@@ -1,5 +1,7 @@
 //! Imports point downwards: a layer of `src/` uses only the layers before it.
 
+mod walk;
+
 use std::fs;
 use std::path::Path;
 
@@ -31,22 +33,11 @@ fn level(layer: &str) -> usize {
         .unwrap_or_else(|| panic!("`{layer}` is not in the list of layers"))
 }
 
-fn sources(directory: &Path, found: &mut Vec<std::path::PathBuf>) {
-    for entry in fs::read_dir(directory).expect("src is readable") {
-        let path = entry.expect("src is readable").path();
-        if path.is_dir() {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-}
-
 #[test]
 fn no_layer_uses_a_layer_above_it() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = vec![];
-    sources(&root, &mut files);
+    let files = walk::sources_under(&root);
+    assert!(files.len() > 100, "the sources are not found");
     let mut upwards = vec![];
     for file in files {
         let relative = file.strip_prefix(&root).expect("below src");

@@ -200,7 +200,11 @@ impl<'a> Settings<'a> {
     }
 
     fn flag(&mut self, key: &str) -> bool {
-        self.get(key).and_then(Value::as_bool).unwrap_or(false)
+        let Some(value) = self.get(key) else { return false };
+        value.as_bool().unwrap_or_else(|| {
+            self.unsupported(format!("`{key}` is {value}, neither true nor false"), "save the delta again");
+            false
+        })
     }
 
     fn is(&mut self, key: &str, allowed: &[Value], why: &str, help: &str) {

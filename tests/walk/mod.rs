@@ -15,3 +15,11 @@ pub fn files_under(directory: &Path) -> Vec<PathBuf> {
     found.sort();
     found
 }
+
+/// The Rust files among them.
+#[allow(dead_code, reason = "not every test that walks reads sources")]
+pub fn sources_under(directory: &Path) -> Vec<PathBuf> {
+    let mut found = files_under(directory);
+    found.retain(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    found
+}

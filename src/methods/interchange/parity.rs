@@ -211,6 +211,7 @@ fn settings_that_would_change_what_is_computed_are_errors() {
         ("r", json!(0)),
         ("lora_alpha", json!("eight")),
         ("lora_dropout", json!(1.5)),
+        ("use_dora", json!("yes")),
         ("rank_pattern", json!({ "query": 4 })),
         ("alpha_pattern", json!({ "query": 4 })),
         ("modules_to_save", json!(["classifier", "embeddings"])),
