@@ -28,8 +28,10 @@ fn signature() -> Signature {
 each. Gates are hard-concrete (Louizos et al. 2018): `z = min(1, max(0, s (zeta - gamma) + gamma))`, `s = sigmoid((ln u - ln(1 - u) + a) / beta)`, drawn anew in every pass, and `a` trains. \
 The loss has, beside the task's, `l0_weight` times the expected number of open gates, the sum of `sigmoid(a - beta ln(-gamma / zeta))`. With `structured`, a number's gate is its own times \
 one that its whole tensor shares, so that tensors that need no change lose it together.\n\n\
-After `prune_at` of the steps, the differences are pruned by magnitude to exactly `target` of all, the gates stay as they are then, open or shut, and training goes on with what is left. \
-Only evaluations after that count for `keep` and `patience`.\n\n\
+After `prune_at` of the steps, the differences are pruned by magnitude to `target` of all, the gates stay as they are then, open or shut, and training goes on with what is left. \
+Only evaluations after that count for `keep` and `patience`. Where the penalty has shut more gates than that by then, fewer are left, and a note says so: \
+AdamW moves a gate that no gradient of the task holds open by up to `gate_learning_rate` a step, however small `l0_weight` is, so a set that teaches slowly may lose all of them. \
+A smaller `gate_learning_rate` gives the differences time to grow.\n\n\
 `w` starts at 0, so training starts from the pretrained model. The result is stored as a delta: the head, and for each tensor the \
 columns and values of what differs, row by row: 8 bytes a number. In training it needs memory for a difference and a gate a weight, each with AdamW's two moments.\n\n\
 ```ftp\npipeline sparse = base -> peft(diff_pruning, target = 0.5 %) -> finetune(target, epochs = 6, learning_rate = 5e-5)\n```",
@@ -371,7 +373,7 @@ mod tests {
         let spec = oracle::spec("diff_pruning", &[("target", Value::Float(0.05)), ("l0_weight", Value::Float(1e-5))]);
         let mut model = oracle::attached(&spec);
         model.train_only(|slot| matches!(slot.part, Part::Head | Part::Delta));
-        oracle::fit_delta(Some(&spec), &mut model, 5e-3, Some(40));
+        let (_, notices) = oracle::fit_delta(Some(&spec), &mut model, 5e-3, Some(40));
         let mut folded = model.tensors();
         run::fold(&spec, &mut folded).unwrap();
         let before = oracle::model().tensors();
@@ -384,6 +386,24 @@ mod tests {
             })
             .sum();
         assert_eq!(differing, (0.05 * below_the_head(&model) as f64) as usize);
+        let codes: Vec<&str> = notices.iter().map(|notice| &*notice.code).collect();
+        assert_eq!(codes, ["ftp::train::pruned"]);
+    }
+
+    #[test]
+    fn fewer_differences_than_the_target_are_told() {
+        let settings = [
+            ("target", Value::Float(0.05)),
+            ("l0_weight", Value::Float(1e3)),
+            ("gate_learning_rate", Value::Float(2.0)),
+        ];
+        let spec = oracle::spec("diff_pruning", &settings);
+        let mut model = oracle::attached(&spec);
+        model.train_only(|slot| matches!(slot.part, Part::Head | Part::Delta));
+        let (_, notices) = oracle::fit_delta(Some(&spec), &mut model, 5e-3, Some(40));
+        let codes: Vec<&str> = notices.iter().map(|notice| &*notice.code).collect();
+        assert_eq!(codes, ["ftp::train::pruned", "ftp::train::gates_shut"]);
+        assert!(notices[0].message.starts_with("0 of "), "{}", notices[0].message);
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! What the tests of every delta method ask of it: a narrow model, and the properties deltas share.
 
+use std::cell::RefCell;
+
 use burn::tensor::{Device, Tensor};
 use serde_json::json;
 
 use super::{DeltaSpec, Model, delta, freeze, registry};
 use crate::data::batch::{Batch, Encoding};
 use crate::data::set::Target;
+use crate::event::{Event, Notice};
 use crate::hub::tensors::{HostTensor, Tensors};
 use crate::lang::signature::Default;
 use crate::lang::value::Value;
@@ -250,7 +253,7 @@ pub fn learns_to(spec: &DeltaSpec, learning_rate: f64, share: f64) {
         let mut model = attached(spec);
         let (trains, layers) = (delta(&spec.method).unwrap().trains, model.layers());
         model.train_only(|slot| slot.part == Part::Head || delta_too && trains(spec, layers, slot));
-        fit_delta(Some(spec), &mut model, learning_rate, None)
+        fit_delta(Some(spec), &mut model, learning_rate, None).0
     };
     let (head, both) = (loss(false), loss(true));
     assert!(both < share * head, "head alone {head}, with the delta {both}");
@@ -258,11 +261,16 @@ pub fn learns_to(spec: &DeltaSpec, learning_rate: f64, share: f64) {
 
 /// Trains what is trainable, for 24 epochs or so many steps; the loss of the last epoch.
 pub fn fit(model: &mut Model, learning_rate: f64, steps: Option<u64>) -> f64 {
-    fit_delta(None, model, learning_rate, steps)
+    fit_delta(None, model, learning_rate, steps).0
 }
 
-/// [`fit`], with what the delta says about training.
-pub fn fit_delta(spec: Option<&DeltaSpec>, model: &mut Model, learning_rate: f64, steps: Option<u64>) -> f64 {
+/// [`fit`], with what the delta says about training; also what was noted.
+pub fn fit_delta(
+    spec: Option<&DeltaSpec>,
+    model: &mut Model,
+    learning_rate: f64,
+    steps: Option<u64>,
+) -> (f64, Vec<Notice>) {
     let rows = (0..96_u64).map(|row| {
         let (draws, class) = (Key::new(3, "rows").at(row), (row % 3) as u32);
         let length = 1 + draws.below(0, 8);
@@ -288,6 +296,13 @@ pub fn fit_delta(spec: Option<&DeltaSpec>, model: &mut Model, learning_rate: f64
     };
     let objective = SequenceTask { task: task() };
     let rows = Rows::labelled(&encodings, &targets);
-    let around = train::Surroundings { stage: "test", sink: &|_| {}, checkpoint: None, relay: None, turns: None };
-    train::fit(model, &objective, rows, None, &settings, around).unwrap().train_loss
+    let notices = RefCell::new(vec![]);
+    let sink = |event| {
+        if let Event::Notice { notice, .. } = event {
+            notices.borrow_mut().push(notice);
+        }
+    };
+    let around = train::Surroundings { stage: "test", sink: &sink, checkpoint: None, relay: None, turns: None };
+    let loss = train::fit(model, &objective, rows, None, &settings, around).unwrap().train_loss;
+    (loss, notices.into_inner())
 }
