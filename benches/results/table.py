@@ -4,7 +4,8 @@ and on request how long it took.
     ftp run pipelines/efficient.ftp ... --store STORE --json > run.json
     python benches/results/table.py STORE run.json [another.json ...] [--split test] [--metric accuracy] [--times]
 
-Figures are read from the manifests in the store. Times are those of the trainings that made the results, on the machine that made
+Figures are read from the manifests in the store. A stage that two pipelines of a run share has the name of one of them: give the events
+of a run of the other by itself too (it trains nothing again). Times are those of the trainings that made the results, on the machine that made
 them: they tell something where each ran by itself (`--no-sweep`, or one seed) and nothing else did. Needs Python 3.10 and nothing else.
 """
 
@@ -16,14 +17,14 @@ import statistics
 
 
 def manifests(store, events):
-    """Results of the run's stages, in the order they came, each once."""
-    keys = {}
+    """Results of the run's stages, in the order they came, each once under every name it came with."""
+    found = {}
     for path in events:
         for line in path.read_text().splitlines():
             event = json.loads(line)
             if event["event"] in ("stage_finished", "stage_hit"):
-                keys[event["key"]] = event["stage"]
-    for key, stage in keys.items():
+                found[event["key"], event["stage"]] = None
+    for key, stage in found:
         content = json.loads((store / "results" / key[:2] / f"{key}.json").read_text())
         yield stage, content["manifest"]
 
