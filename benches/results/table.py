@@ -64,10 +64,10 @@ def main():
     for name, found in groups.items():
         of = lambda manifest, metric: manifest["summary"]["metrics"][given.split][metric]
         cells = [spread([of(one, metric) for one in found]) for metric in metrics]
-        counted = found[0]["summary"]["parameters"]
+        parameters = [one["summary"]["parameters"] for one in found]
+        trained = statistics.mean(counted["trained"] / counted["total"] for counted in parameters)
         stored = statistics.mean(sum(file["bytes"] for file in one["files"].values()) for one in found)
-        share = f"{100 * counted['trained'] / counted['total']:.3g} %"
-        cells = [name, str(len(found)), *cells, share, f"{stored / 1e6:.3g}"]
+        cells = [name, str(len(found)), *cells, f"{100 * trained:.3g} %", f"{stored / 1e6:.3g}"]
         cells += [spread([one["record"]["seconds"] for one in found], 1)] if given.times else []
         print("| " + " | ".join(cells) + " |")
     if baseline:

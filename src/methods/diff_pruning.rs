@@ -30,7 +30,7 @@ The loss has, beside the task's, `l0_weight` times the expected number of open g
 one that its whole tensor shares, so that tensors that need no change lose it together.\n\n\
 After `prune_at` of the steps, the differences are pruned by magnitude to `target` of all, the gates stay as they are then, open or shut, and training goes on with what is left. \
 Only evaluations after that count for `keep` and `patience`. Where the penalty has shut more gates than that by then, fewer are left, and a note says so: \
-AdamW moves a gate that no gradient of the task holds open by up to `gate_learning_rate` a step, however small `l0_weight` is, so a set that teaches slowly may lose all of them. \
+AdamW moves a gate that no gradient of the task holds open by up to `gate_learning_rate` a step, even where `l0_weight` is small, so a set that teaches slowly may lose all of them. \
 A smaller `gate_learning_rate` gives the differences time to grow.\n\n\
 `w` starts at 0, so training starts from the pretrained model. The result is stored as a delta: the head, and for each tensor the \
 columns and values of what differs, row by row: 8 bytes a number. In training it needs memory for a difference and a gate a weight, each with AdamW's two moments.\n\n\

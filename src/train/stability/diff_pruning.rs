@@ -10,7 +10,7 @@ use crate::nn::gradient::{Gradient, Gradients};
 use crate::nn::hard_concrete::{FAR, HardConcrete};
 use crate::nn::largest::Largest;
 use crate::nn::models::Model;
-use crate::nn::ops;
+use crate::nn::ops::{self, Kept};
 use crate::nn::parameters::Weight;
 use crate::train::checkpoint::{Saved, Snapshot};
 use crate::train::reader::wrong;
@@ -88,7 +88,7 @@ impl DiffPruning {
             both.map(|(difference, location)| difference * self.gates.gate(location) * group).collect()
         };
         let mut all: Vec<Vec<f32>> = self.names.iter().map(gated).collect();
-        let keep = asked(self.target, all.iter().map(Vec::len).sum());
+        let keep = Kept::count(self.target, all.iter().map(Vec::len).sum());
         let mut largest = Largest::of(all.iter().flatten().map(|value| value.abs().to_bits()), keep);
         let mut kept = 0;
         for (name, values) in self.names.iter().zip(&mut all) {
@@ -109,11 +109,6 @@ impl DiffPruning {
         }
         self.kept = Some(kept);
     }
-}
-
-/// How many of `count` differences a target leaves.
-fn asked(target: f64, count: usize) -> usize {
-    (target * count as f64 + 1e-9) as usize
 }
 
 impl Technique for DiffPruning {
@@ -175,7 +170,7 @@ impl Technique for DiffPruning {
         let share = 100.0 * kept as f64 / all.max(1) as f64;
         let message = format!("{kept} of {all} differences were kept: {share:.3} %");
         notices.push(Notice::new("ftp::train::pruned", message));
-        if kept < asked(self.target, all) {
+        if kept < Kept::count(self.target, all) {
             let message = format!(
                 "`target` left room for {:.3} % of the differences, but all others were 0 before pruning: a smaller `l0_weight` or \
                  `gate_learning_rate` leaves more gates open",
